@@ -1,0 +1,1 @@
+"""Numba: the same functions compiled for the CPU, parallel and cached on disk."""

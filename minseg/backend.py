@@ -1,0 +1,150 @@
+"""Which kernels an operation runs on: the backends, choosing one, and the checks every call passes.
+
+``with use_backend("numpy"): ...`` or, for good, ``use_backend("numpy")``. An operation asks ``current()`` for its kernels when it
+runs, and its backward pass uses the same ones, whatever was chosen since.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from minseg.errors import ArgumentError, BackendError, Unsupported, nearest_names
+from minseg.kernels import spec
+
+
+class Backend:
+    """The kernels of one backend, as methods named like the primitives of ``kernels/spec.py``.
+
+    ``backend.conv2d(x, w, b, ...)`` checks dtypes, shapes and where the arrays live, makes them contiguous, and calls the kernel.
+    """
+
+    def __init__(self, name: str, package: str, xp):
+        self.name = name
+        self.package = package
+        self.xp = xp
+        """The array module: NumPy here, CuPy on a GPU."""
+
+    def __repr__(self) -> str:
+        return f"<minseg backend {self.name}>"
+
+    def implementation(self, primitive: spec.Primitive) -> Callable:
+        """The kernel itself, unchecked; Unsupported where this backend has none."""
+        module = importlib.import_module(f"minseg.kernels.{self.package}.{primitive.family}")
+        kernel = getattr(module, primitive.name, None)
+        if kernel is None:
+            raise Unsupported(f"{primitive.name}: the {self.name} backend has no kernel for it [{primitive.equation}]")
+        return kernel
+
+    def __getattr__(self, name: str) -> Callable:
+        if name not in spec.PRIMITIVES:
+            raise AttributeError(f"{name!r} is not a primitive of kernels/spec.py")
+        primitive = spec.PRIMITIVES[name]
+        kernel = self.implementation(primitive)
+        arrays = [(position, argument) for position, argument, _ in primitive.arrays()]
+
+        def call(*args):
+            args = list(args)
+            for position, argument in arrays:
+                if args[position] is not None:
+                    self.expect_here(args[position], f"{name}: {argument}")
+                    args[position] = self.xp.ascontiguousarray(args[position])
+            primitive.check(*args)
+            return kernel(*args)
+
+        call.__name__, call.__doc__ = name, primitive.doc
+        setattr(self, name, call)  # the next call finds it without coming here
+        return call
+
+    def expect_here(self, array, what: str) -> None:
+        """Raise BackendError unless the array is one that this backend's kernels can read."""
+        if not isinstance(array, self.xp.ndarray):
+            raise BackendError(
+                f"{what} is a {type(array).__module__}.{type(array).__name__}, but the active backend {self.name!r} works on "
+                f"{self.xp.__name__}.ndarray; convert it with minseg.tensor(...) or change the backend with minseg.use_backend"
+            )
+
+    def asarray(self, array):
+        """The array where this backend's kernels can read it."""
+        return self.xp.asarray(array)
+
+    def to_numpy(self, array) -> np.ndarray:
+        """The array as a NumPy array on the host."""
+        return array if isinstance(array, np.ndarray) else array.get()
+
+
+def _why_not_numba() -> str | None:
+    return None if importlib.util.find_spec("numba") else "Numba is not installed: pip install numba"
+
+
+def _why_not_planned() -> str:
+    return "its kernels are not part of this version"
+
+
+_WHY_NOT: dict[str, Callable[[], str | None]] = {
+    "numpy": lambda: None,
+    "numba": _why_not_numba,
+    "cupy": _why_not_planned,
+    "emulator": _why_not_planned,
+}
+
+
+def available_backends() -> dict[str, str | None]:
+    """Every backend by name, with None where it works here and otherwise the reason why it does not.
+
+    >>> available_backends()["numpy"] is None
+    True
+    """
+    return {name: why() for name, why in _WHY_NOT.items()}
+
+
+def get(name: str = "auto") -> Backend:
+    """The backend of this name; ``auto`` is ``cupy`` where a GPU answers, else ``numba``. BackendError says why one cannot run."""
+    if name == "auto":
+        name = "cupy" if _WHY_NOT["cupy"]() is None else "numba"
+    if name not in _WHY_NOT:
+        raise ArgumentError(f"unknown backend {name!r}; {nearest_names(name, [*_WHY_NOT, 'auto'])}")
+    reason = _WHY_NOT[name]()
+    if reason is not None:
+        raise BackendError(f"backend {name!r} cannot run here: {reason}")
+    return _make(name)
+
+
+@cache
+def _make(name: str) -> Backend:
+    packages = {"numpy": "reference", "numba": "cpu"}
+    return Backend(name, packages[name], np)
+
+
+_current: Backend | None = None
+
+
+def current() -> Backend:
+    """The backend that operations run on now (``auto`` until one is chosen)."""
+    global _current
+    if _current is None:
+        _current = get("auto")
+    return _current
+
+
+class use_backend:
+    """Choose the backend: ``use_backend("numpy")`` for good, ``with use_backend("numpy"):`` for a block.
+
+    >>> with use_backend("numpy"):
+    ...     current().name
+    'numpy'
+    """
+
+    def __init__(self, name: str):
+        global _current
+        self.before = _current
+        _current = get(name)
+
+    def __enter__(self) -> Backend:
+        return _current
+
+    def __exit__(self, *exception) -> None:
+        global _current
+        _current = self.before
