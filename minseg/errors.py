@@ -36,6 +36,10 @@ class GradcheckError(MinsegError, AssertionError):
     """A gradient differs from central differences."""
 
 
+class EquationError(MinsegError, ValueError):
+    """A formula that cannot be read or evaluated; the message points at the place."""
+
+
 class DataError(MinsegError, ValueError):
     """Images, masks or folders that cannot be used."""
 
