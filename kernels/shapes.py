@@ -52,7 +52,9 @@ def expect_window(where: str, stride: Pair, padding: Pair, dilation: Pair = (1, 
 
 
 def expect_output(where: str, size: Pair, came_from: str) -> None:
-    expect(min(size) >= 1, f"{where}: the output would be {size[0]}x{size[1]}; {came_from}. Use a larger input or padding")
+    expect(
+        min(size) >= 1, f"{where}: the output would be {size[0]}x{size[1]}; {came_from}. Use a larger input or padding"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- conv.py
@@ -71,6 +73,7 @@ def _conv_output(where: str, x_shape: Shape, kernel: Pair, stride: Pair, padding
 def _conv_check(eq: str, where: str, x_shape: Shape, w_shape: Shape, b, groups: int) -> None:
     """Channels, groups and bias of a convolution of x with w (O, C/groups, R, S)."""
     expect(len(w_shape) == 4, f"{where}: w must have 4 dimensions (O, C/groups, R, S), got shape {w_shape} [{eq}]")
+    expect(min(w_shape) >= 1, f"{where}: every side of w must be at least 1, got shape {w_shape} [{eq}]")
     if groups < 1 or x_shape[1] % groups or w_shape[0] % groups:
         raise ArgumentError(
             f"{where}: groups={groups} must divide the {x_shape[1]} input and the {w_shape[0]} output channels; "
@@ -82,7 +85,10 @@ def _conv_check(eq: str, where: str, x_shape: Shape, w_shape: Shape, b, groups: 
         f"{where}: x has {x_shape[1]} channels, w expects {w_shape[1]}{share}; x {x_shape}, w {w_shape} [{eq}]",
     )
     if b is not None:
-        expect(b.shape == (w_shape[0],), f"{where}: b must have shape ({w_shape[0]},) for w {w_shape}, got {b.shape} [{eq}]")
+        expect(
+            b.shape == (w_shape[0],),
+            f"{where}: b must have shape ({w_shape[0]},) for w {w_shape}, got {b.shape} [{eq}]",
+        )
 
 
 def im2col(x, kernel_size, stride, padding, dilation) -> Shape:
@@ -95,7 +101,9 @@ def col2im(cols, x_shape, kernel_size, stride, padding, dilation) -> Shape:
     expect_ndim("col2im", cols, 3, "(N, C*R*S, H'*W')")
     rows, columns = _conv_output("col2im", x_shape, kernel_size, stride, padding, dilation)
     wanted = (x_shape[0], x_shape[1] * kernel_size[0] * kernel_size[1], rows * columns)
-    expect(cols.shape == wanted, f"col2im: cols must have shape {wanted} for x {x_shape}, got {cols.shape} [conv.col2im]")
+    expect(
+        cols.shape == wanted, f"col2im: cols must have shape {wanted} for x {x_shape}, got {cols.shape} [conv.col2im]"
+    )
     return tuple(x_shape)
 
 
@@ -105,10 +113,14 @@ def conv2d(x, w, b, stride, padding, dilation, groups) -> Shape:
     return (x.shape[0], w.shape[0], *_conv_output("conv2d", x.shape, w.shape[2:], stride, padding, dilation))
 
 
-def _conv_grad_check(where: str, gy, x_shape: Shape, w_shape: Shape, stride, padding, dilation, groups, eq: str) -> None:
+def _conv_grad_check(
+    where: str, gy, x_shape: Shape, w_shape: Shape, stride, padding, dilation, groups, eq: str
+) -> None:
     _conv_check(eq, where, x_shape, w_shape, None, groups)
     wanted = (x_shape[0], w_shape[0], *_conv_output(where, x_shape, w_shape[2:], stride, padding, dilation))
-    expect(gy.shape == wanted, f"{where}: gy must have shape {wanted} for x {x_shape}, w {w_shape}; got {gy.shape} [{eq}]")
+    expect(
+        gy.shape == wanted, f"{where}: gy must have shape {wanted} for x {x_shape}, w {w_shape}; got {gy.shape} [{eq}]"
+    )
 
 
 def conv2d_grad_x(gy, w, x_shape, stride, padding, dilation, groups) -> Shape:
@@ -130,9 +142,12 @@ def conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
     where, eq = "conv_transpose2d", "conv.transpose2d"
     expect_images(where, x)
     expect(w.ndim == 4, f"{where}: w must have 4 dimensions (C, O/groups, R, S), got shape {w.shape} [{eq}]")
+    expect(min(w.shape) >= 1, f"{where}: every side of w must be at least 1, got shape {w.shape} [{eq}]")
     expect_window(where, stride, padding, dilation)
     if min(output_padding) < 0 or output_padding[0] >= stride[0] or output_padding[1] >= stride[1]:
-        raise ArgumentError(f"{where}: output_padding must be at least 0 and below the stride {stride}, got {output_padding}")
+        raise ArgumentError(
+            f"{where}: output_padding must be at least 0 and below the stride {stride}, got {output_padding}"
+        )
     if groups < 1 or x.shape[1] % groups:
         raise ArgumentError(f"{where}: groups={groups} must divide the {x.shape[1]} input channels; x {x.shape} [{eq}]")
     expect(
@@ -141,7 +156,9 @@ def conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
     )
     channels = w.shape[1] * groups
     if b is not None:
-        expect(b.shape == (channels,), f"{where}: b must have shape ({channels},) for w {w.shape}, got {b.shape} [{eq}]")
+        expect(
+            b.shape == (channels,), f"{where}: b must have shape ({channels},) for w {w.shape}, got {b.shape} [{eq}]"
+        )
     out = tuple(map(conv_transpose_size, x.shape[2:], w.shape[2:], stride, padding, output_padding, dilation))
     expect_output(where, out, f"x {x.shape}, w {w.shape}, stride {stride}, padding {padding} [conv.transpose_size]")
     return (x.shape[0], channels, *out)
@@ -166,7 +183,9 @@ def max_pool2d(x, kernel_size, stride, padding) -> tuple[Shape, Shape]:
 
 def max_pool2d_grad_x(gy, indices, x_shape) -> Shape:
     expect_same("max_pool2d_grad_x", gy, indices, "gy and indices")
-    expect(gy.shape[:2] == tuple(x_shape[:2]), f"max_pool2d_grad_x: gy {gy.shape} does not belong to x {tuple(x_shape)}")
+    expect(
+        gy.shape[:2] == tuple(x_shape[:2]), f"max_pool2d_grad_x: gy {gy.shape} does not belong to x {tuple(x_shape)}"
+    )
     return tuple(x_shape)
 
 
@@ -205,7 +224,9 @@ def adaptive_avg_pool2d(x, output_size) -> Shape:
 
 def adaptive_avg_pool2d_grad_x(gy, x_shape) -> Shape:
     expect_images("adaptive_avg_pool2d_grad_x", gy)
-    expect(gy.shape[:2] == tuple(x_shape[:2]), f"adaptive_avg_pool2d_grad_x: gy {gy.shape} does not belong to x {x_shape}")
+    expect(
+        gy.shape[:2] == tuple(x_shape[:2]), f"adaptive_avg_pool2d_grad_x: gy {gy.shape} does not belong to x {x_shape}"
+    )
     return tuple(x_shape)
 
 
@@ -254,11 +275,13 @@ def linear(x, w, b) -> Shape:
 
 
 def linear_grad_x(gy, w) -> Shape:
+    expect_ndim("linear_grad_x", gy, 2, "(N, O)")
     expect(gy.shape[1] == w.shape[0], f"linear_grad_x: gy {gy.shape} does not belong to w {w.shape} [dense.grad_x]")
     return gy.shape[0], w.shape[1]
 
 
 def linear_grad_w(gy, x) -> Shape:
+    expect_ndim("linear_grad_w", gy, 2, "(N, O)")
     expect(gy.shape[0] == x.shape[0], f"linear_grad_w: gy {gy.shape} does not belong to x {x.shape} [dense.grad_w]")
     return gy.shape[1], x.shape[1]
 
@@ -326,6 +349,7 @@ def batch_norm_grad(gy, x, mean, var, weight, eps) -> tuple[Shape, Shape, Shape]
 
 def _pixels(where: str, z, target) -> None:
     expect_ndim(where, z, 4, "(N, K, H, W)")
+    expect(min(z.shape) >= 1, f"{where}: every side must be at least 1, got shape {z.shape}")
     wanted = (z.shape[0], *z.shape[2:])
     expect(
         target.shape == wanted,

@@ -50,9 +50,10 @@ class Backend:
             for position, argument in arrays:
                 if args[position] is not None:
                     self.expect_here(args[position], f"{name}: {argument}")
-                    args[position] = self.xp.ascontiguousarray(args[position])
+                    args[position] = self.xp.asarray(args[position], order="C")
             primitive.check(*args)
-            return kernel(*args)
+            result = kernel(*args)
+            return np.asarray(result) if isinstance(result, np.generic) else result  # NumPy turns 0-d arrays into scalars
 
         call.__name__, call.__doc__ = name, primitive.doc
         setattr(self, name, call)  # the next call finds it without coming here

@@ -22,7 +22,7 @@ def im2col(x, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair):
     """eq: conv.im2col"""
     windows = _windows(x, kernel_size, stride, padding, dilation)
     N, C, R, S, I, J = windows.shape
-    return windows.reshape(N, C * R * S, I * J)
+    return np.array(windows).reshape(N, C * R * S, I * J)
 
 
 def col2im(cols, x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair):

@@ -1,0 +1,353 @@
+"""Whether a kernel computes its primitive: the oracle, how far from it a result may lie, and the check of all that is promised.
+
+The oracle is the reference kernel in float64 on the same arguments. Every tolerance of the conformance suite is in this file, as a
+bound for |err| in units of u, the unit roundoff (2^-24 in float32, 2^-53 in float64). A rounding changes a value by at most u times
+its magnitude; so a bound counts roundings and says what magnitudes they meet. An exponential or a logarithm counts as four
+roundings, which the vectorised libraries keep; scalar arguments such as a learning rate are rounded once when they meet the arrays.
+"""
+
+import importlib
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from minseg.kernels import memory
+from minseg.kernels.spec import PRIMITIVES
+
+
+def reference(name: str) -> Callable:
+    """The reference kernel of a primitive."""
+    return getattr(importlib.import_module(f"minseg.kernels.reference.{PRIMITIVES[name].family}"), name)
+
+
+def as_tuple(results) -> tuple:
+    """Results as a tuple, also where there is only one."""
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _change_floats(name: str, args: tuple, change: Callable) -> tuple:
+    args = list(args)
+    for position, _, is_float in PRIMITIVES[name].arrays():
+        if is_float and args[position] is not None:
+            args[position] = change(args[position])
+    return tuple(args)
+
+
+def oracle(name: str, args: tuple) -> tuple:
+    """What the reference computes in float64; NumPy's warnings about NaN and infinities are left out, for some cases hold them."""
+    with np.errstate(all="ignore"):
+        return as_tuple(reference(name)(*_change_floats(name, args, lambda array: array.astype(np.float64))))
+
+
+# ------------------------------------------------------------------------------------------------------ linear in arrays
+# |err| <= 4 sqrt(K) u ref(|x|, |w|), K terms in a sum: the worst case is K, but roundings go both ways and sum like a random walk.
+# ref(|x|, |w|), the same primitive on absolute values, is the magnitude that they meet.
+
+
+def _covering(x_shape, y_shape, extra: int) -> int:
+    """How many of the windows that H' outputs lay over H pixels can meet in one pixel, over both sides."""
+    return math.prod(-(-out // size) + extra for size, out in zip(x_shape[2:], y_shape[2:], strict=True))
+
+
+def _meetings(values, indices, shape) -> int:
+    """How many values are added up in the pixel that most indices name."""
+    return int(reference("max_pool2d_grad_x")(np.ones(values.shape), indices, shape).max())
+
+
+FAN_IN: dict[str, Callable[..., int]] = {
+    "col2im": lambda cols, x_shape, kernel_size, *_: math.prod(kernel_size),
+    "conv2d": lambda x, w, b, *_: w[0].size + 1,
+    "conv2d_grad_x": lambda gy, w, x_shape, stride, padding, dilation, groups: w[:, 0].size // groups,
+    "conv2d_grad_w": lambda gy, *_: gy[:, 0].size,
+    "conv2d_grad_b": lambda gy: gy[:, 0].size,
+    "conv_transpose2d": lambda x, w, b, *window: w[:, 0].size // window[-1] + 1,
+    "max_pool2d_grad_x": _meetings,
+    "max_unpool2d": lambda x, indices, size: _meetings(x, indices, (*x.shape[:2], *size)),
+    "avg_pool2d": lambda x, kernel_size, *_: math.prod(kernel_size) + 1,
+    "avg_pool2d_grad_x": lambda gy, x_shape, kernel_size, *_: math.prod(kernel_size) + 1,
+    "adaptive_avg_pool2d": lambda x, size: (
+        math.prod(-(-s // o) + 1 for s, o in zip(x.shape[2:], size, strict=True)) + 1
+    ),
+    "adaptive_avg_pool2d_grad_x": lambda gy, x_shape: _covering(x_shape, gy.shape, 1) + 1,
+    "resize_nearest_grad_x": lambda gy, x_shape: _covering(x_shape, gy.shape, 0),
+    "linear": lambda x, w, b: w.shape[1] + 1,
+    "linear_grad_x": lambda gy, w: w.shape[0],
+    "linear_grad_w": lambda gy, x: gy.shape[0],
+    "linear_grad_b": lambda gy: gy.shape[0],
+}
+"""K for each primitive that is linear in its arrays, from its arguments."""
+
+EXACT = {"im2col", "max_pool2d", "max_unpool2d_grad_x", "resize_nearest", "relu", "relu_grad_x"}
+"""Primitives that only copy or choose: not one bit may differ."""
+
+
+# ----------------------------------------------------------------------------------------------------------- all others
+# One function for each: its arguments and, after them, the oracle's results (all float64); it returns the bounds in units of u.
+
+BOUNDS: dict[str, Callable[..., tuple]] = {}
+
+
+def bound_of(*names: str) -> Callable:
+    def register(bound: Callable[..., tuple]) -> Callable:
+        BOUNDS.update(dict.fromkeys(names, bound))
+        return bound
+
+    return register
+
+
+@bound_of("resize_bilinear")
+def _resize_bilinear(x, size, y):
+    """Weights in [0, 1] with an error u each, in both directions; two products and a sum each: 8 roundings of at most max |x|."""
+    return (8 * np.abs(x).max(axis=(2, 3), keepdims=True),)
+
+
+@bound_of("resize_bilinear_grad_x")
+def _resize_bilinear_grad_x(gy, x_shape, gx):
+    """The same for each of the outputs that lie between a pixel and its neighbours, of which there are two on either side."""
+    terms = 4 * _covering(x_shape, gy.shape, 1)
+    return (8 * terms * np.abs(gy).max(axis=(2, 3), keepdims=True),)
+
+
+@bound_of("sigmoid", "tanh")
+def _saturating(x, y):
+    """Relative to y: one exponential, a sum, a division; tanh needs care near 0 to be as good as that."""
+    return (8 * np.abs(y),)
+
+
+@bound_of("sigmoid_grad_x")
+def _sigmoid_grad_x(gy, y, gx):
+    """A difference and two products."""
+    return (4 * np.abs(gx),)
+
+
+@bound_of("tanh_grad_x")
+def _tanh_grad_x(gy, y, gx):
+    """y^2 is rounded at its own magnitude, at most 1, however small 1 - y^2 is."""
+    return (4 * np.abs(gy),)
+
+
+def _log_sum_magnitude(x, axis: int):
+    """max x, x - max x and log sum exp(x - max x): what a softmax is made of, with an infinite maximum left as it is."""
+    m = x.max(axis=axis, keepdims=True)
+    return m, x - m, np.log(np.exp(x - m).sum(axis=axis, keepdims=True))
+
+
+@bound_of("softmax")
+def _softmax(x, axis, y):
+    """x - m is rounded at its magnitude, which exp turns into a relative error; exp, division: 5; the sum: 4 sqrt(K)."""
+    _, shifted, _ = _log_sum_magnitude(x, axis)
+    return ((8 + 4 * math.sqrt(x.shape[axis]) + np.abs(shifted)) * y,)
+
+
+@bound_of("log_softmax")
+def _log_softmax(x, axis, y):
+    """The sum's relative error is an absolute one of its logarithm; x - m and the logarithm are rounded at their magnitudes."""
+    _, shifted, log_sum = _log_sum_magnitude(x, axis)
+    return ((8 + 4 * math.sqrt(x.shape[axis])) * (1 + log_sum) + 2 * np.abs(shifted),)
+
+
+@bound_of("softmax_grad_x")
+def _softmax_grad_x(gy, y, axis, gx):
+    """A sum of K products, a difference, a product."""
+    inner = np.abs(gy * y).sum(axis=axis, keepdims=True)
+    return ((4 + 4 * math.sqrt(y.shape[axis])) * y * (np.abs(gy) + inner),)
+
+
+@bound_of("log_softmax_grad_x")
+def _log_softmax_grad_x(gy, y, axis, gx):
+    """A sum of K terms, an exponential, a product, a difference."""
+    total = np.abs(gy).sum(axis=axis, keepdims=True)
+    return ((6 + 4 * math.sqrt(y.shape[axis])) * (np.abs(gy) + np.exp(y) * total),)
+
+
+def _channels(values):
+    return values[:, None, None]
+
+
+def _pixels(x) -> tuple[tuple[int, ...], int, float]:
+    """The axes of a channel's pixels, their number, and the roundings of a sum over them."""
+    count = x.size // x.shape[1]
+    return (0, 2, 3), count, 4 * math.sqrt(count)
+
+
+@bound_of("batch_norm_stats")
+def _batch_norm_stats(x, mean, var):
+    """The mean is a sum, off by e at most; then the mean of the squares about it, each rounded thrice, is too large by e^2."""
+    axes, _, roundings = _pixels(x)
+    e = roundings * np.abs(x).mean(axis=axes)
+    return e, (roundings + 4) * var + e**2 * 2.0**-24  # e^2 u^2 in units of u, where u is at most 2^-24
+
+
+@bound_of("batch_norm")
+def _batch_norm(x, mean, var, weight, bias, eps, y):
+    """Difference, var + eps, root, reciprocal, two products, and the sum with the bias."""
+    scale = (1 if weight is None else np.abs(weight)) / np.sqrt(var + eps)
+    shift = 0 if bias is None else _channels(np.abs(bias))
+    return (8 * (np.abs(x - _channels(mean)) * _channels(scale) + shift),)
+
+
+def _norm_gradients(gy, x, mean, var, weight, eps):
+    """|x_hat|, the factor of gx, and the sums of |gy x_hat| and |gy|."""
+    axes, _, _ = _pixels(x)
+    inverse = 1 / np.sqrt(var + eps)
+    x_hat = np.abs(x - _channels(mean)) * _channels(inverse)
+    factor = _channels(inverse if weight is None else inverse * np.abs(weight))
+    return x_hat, factor, np.abs(gy * x_hat).sum(axis=axes), np.abs(gy).sum(axis=axes)
+
+
+@bound_of("batch_norm_grad")
+def _batch_norm_grad(gy, x, mean, var, weight, eps, gx, gw, gb):
+    """The sums' errors, and 8 roundings on the way to gx."""
+    _, count, roundings = _pixels(x)
+    x_hat, factor, gw_size, gb_size = _norm_gradients(gy, x, mean, var, weight, eps)
+    gx_size = factor * (np.abs(gy) + _channels(gb_size) / count + x_hat * _channels(gw_size) / count)
+    return (roundings + 8) * gx_size, (roundings + 8) * gw_size, roundings * gb_size
+
+
+@bound_of("batch_norm_eval_grad")
+def _batch_norm_eval_grad(gy, x, mean, var, weight, eps, gx, gw, gb):
+    """The sums' errors; gx is a product."""
+    _, _, roundings = _pixels(x)
+    _, factor, gw_size, gb_size = _norm_gradients(gy, x, mean, var, weight, eps)
+    return 8 * np.abs(gy) * factor, (roundings + 8) * gw_size, roundings * gb_size
+
+
+@bound_of("cross_entropy")
+def _cross_entropy(z, target, weight, ignore_index, loss, lse):
+    """As log_softmax, with the maximum added and taken off again; then the product with the weight."""
+    m, shifted, log_sum = _log_sum_magnitude(z, 1)
+    kept = (target != ignore_index)[:, None]
+    t = np.where(kept, target[:, None], 0)
+    size = (8 + 4 * math.sqrt(z.shape[1])) * (1 + log_sum) + 2 * np.abs(m)
+    w = kept if weight is None else kept * weight[t]
+    return (w * (size + 2 * np.abs(np.take_along_axis(shifted, t, 1))))[:, 0], size[:, 0]
+
+
+@bound_of("cross_entropy_grad_z")
+def _cross_entropy_grad_z(g, z, lse, target, weight, ignore_index, gz):
+    """z - lse is rounded at its magnitude, which exp makes relative; exp, difference, two products: 7."""
+    kept = (target != ignore_index)[:, None]
+    t = np.where(kept, target[:, None], 0)
+    onehot = t == np.arange(z.shape[1])[:, None, None]
+    exponent = z - lse[:, None]
+    w = kept if weight is None else kept * weight[t]
+    return (8 * np.abs(g[:, None]) * w * (np.exp(exponent) * (1 + np.abs(exponent)) + onehot),)
+
+
+@bound_of("binary_cross_entropy_with_logits")
+def _bce(z, target, loss):
+    """A product, an exponential, a logarithm, two sums."""
+    return (8 * (np.abs(z) + np.abs(z * target) + np.log1p(np.exp(-np.abs(z)))),)
+
+
+@bound_of("binary_cross_entropy_with_logits_grad_z")
+def _bce_grad(g, z, target, gz):
+    """A sigmoid, a difference, a product."""
+    return (8 * np.abs(g) * (reference("sigmoid")(z) + np.abs(target)),)
+
+
+@bound_of("mse_loss", "mse_loss_grad_a")
+def _mse(*args):
+    """A difference, then products only: relative to the result."""
+    return (4 * np.abs(args[-1]),)
+
+
+@bound_of("dice_sums")
+def _dice_sums(p, target, first_label, ignore_index, sums):
+    """A sum that does not grow with the number of pixels: in float64, in float32 by halves, or with compensation."""
+    return (8 * np.abs(sums),)
+
+
+@bound_of("dice_sums_grad_p")
+def _dice_sums_grad_p(g, p, target, first_label, ignore_index, gp):
+    """One sum."""
+    return (np.broadcast_to(_channels(2 * np.abs(g[:2]).sum(axis=0)), p.shape),)
+
+
+@bound_of("sgd_update")
+def _sgd_update(p, g, v, lr, momentum, dampening, weight_decay, nesterov, new_p, new_v):
+    """v: two scalars, three products, two sums. p: the same again with lr and, for Nesterov, momentum."""
+    g_size = np.abs(g) + abs(weight_decay) * np.abs(p)
+    v_size = np.abs(momentum * v) + abs(1 - dampening) * g_size
+    step = g_size + abs(momentum) * v_size if nesterov else v_size
+    return 2 * np.abs(p) + 12 * lr * step, 8 * v_size
+
+
+@bound_of("adam_update")
+def _adam_update(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, new_p, new_m, new_v):
+    """m as v of SGD; v with g squared, so its errors twice. The root halves what v' hands on: 6 of its 12."""
+    g_size = np.abs(g) + abs(weight_decay) * np.abs(p)
+    m_size = beta1 * np.abs(m) + (1 - beta1) * g_size
+    v_size = beta2 * v + (1 - beta2) * g_size**2
+    tiny = np.finfo(np.float64).tiny
+    root = np.sqrt(new_v / (1 - beta2**step)) + eps
+    update = lr * m_size / (1 - beta1**step) / root
+    return 2 * np.abs(p) + (16 + 6 * v_size / np.maximum(new_v, tiny)) * update, 8 * m_size, 12 * v_size
+
+
+# ------------------------------------------------------------------------------------------------------------ the check
+
+
+def bounds(name: str, args: tuple, expected: tuple, dtype) -> tuple:
+    """How far each result of a primitive may lie from the oracle's, element by element."""
+    u = np.finfo(dtype).eps / 2
+    if name in EXACT:
+        return tuple(np.zeros(e.shape) for e in expected)
+    if name in FAN_IN:
+        sizes = as_tuple(reference(name)(*_change_floats(name, args, lambda array: np.abs(array.astype(np.float64)))))
+        return tuple(4 * math.sqrt(FAN_IN[name](*args)) * u * size for size in sizes)
+    args = _change_floats(name, args, lambda array: array.astype(np.float64))
+    with np.errstate(all="ignore"):
+        allowed = BOUNDS[name](*args, *expected)
+    # Below the smallest normal number a value loses its digits one by one, or all at once.
+    return tuple(u * np.asarray(a) + np.finfo(dtype).tiny for a in allowed)
+
+
+def compare(what: str, result, expected, allowed) -> None:
+    """AssertionError naming the worst element unless |result - expected| <= allowed; NaN and infinities must be the same."""
+    finite = np.isfinite(expected)
+    wide = np.asarray(result, np.float64)
+    same = np.where(np.isnan(expected), np.isnan(wide), wide == expected)
+    with np.errstate(all="ignore"):
+        error = np.where(finite, np.abs(wide - expected), np.where(same, 0, np.inf))
+    allowed = np.broadcast_to(np.where(np.isnan(allowed), 0, allowed), error.shape)
+    wrong = ~(error <= allowed)
+    if wrong.any():
+        excess = np.where(wrong, np.where(np.isnan(error), np.inf, error) / np.maximum(allowed, 1e-300), 0)
+        worst = np.unravel_index(excess.argmax(), excess.shape)
+        raise AssertionError(
+            f"{what}: {wrong.sum()} of {wrong.size} elements are off; at {tuple(map(int, worst))} expected {expected[worst]!r}, "
+            f"got {result[worst]!r}, |err| {error[worst]:.3g}, allowed {allowed[worst]:.3g}"
+        )
+
+
+def conform(name: str, kernel: Callable, args: tuple, factor: float = 1.0) -> None:
+    """AssertionError unless the kernel does on these arguments all that its primitive promises.
+
+    Fresh buffers are poisoned, so that an element that it does not write is NaN; two runs must give the same bits, and leave the
+    arguments as they are; dtypes and shapes must be those of the shape rule; values must be within ``factor`` times the bound.
+    """
+    primitive = PRIMITIVES[name]
+    floats = [args[position] for position, _, is_float in primitive.arrays() if is_float and args[position] is not None]
+    dtype = floats[0].dtype
+    before = [array.tobytes() for array in args if isinstance(array, np.ndarray)]
+    with memory.poisoned(), np.errstate(all="ignore"):
+        results, again = as_tuple(kernel(*args)), as_tuple(kernel(*args))
+    after = [array.tobytes() for array in args if isinstance(array, np.ndarray)]
+    assert before == after, f"{name}: an argument was changed"
+
+    rule = primitive.check(*args)
+    wanted = rule if isinstance(rule[0], tuple) else (rule,)
+    expected = oracle(name, args)
+    assert len(results) == len(wanted), f"{name}: {len(wanted)} results expected, got {len(results)}"
+    allowed = bounds(name, args, expected, dtype)
+    for number, (result, twin, shape, e, a) in enumerate(zip(results, again, wanted, expected, allowed, strict=True)):
+        what = f"{name}, result {number}"
+        assert isinstance(result, np.ndarray), f"{what}: expected an array, got {type(result).__name__}"
+        kind = dtype if e.dtype.kind == "f" else e.dtype
+        assert result.dtype == kind, f"{what}: expected {kind}, got {result.dtype}"
+        assert result.shape == shape, f"{what}: expected shape {shape}, got {result.shape}"
+        assert result.flags.c_contiguous, f"{what} is not C-contiguous"
+        assert result.tobytes() == twin.tobytes(), f"{what}: two runs gave different bits"
+        compare(what, result, e, factor * a)
