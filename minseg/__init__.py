@@ -9,8 +9,8 @@ if _find_spec("minseg.kernels") is None:
     __path__.append(str(_Path(__file__).resolve().parent.parent))
 
 from minseg import ops
-from minseg.autograd import Tensor, no_grad, tensor
+from minseg.autograd import Tensor, gradcheck, no_grad, tensor
 from minseg.backend import available_backends, use_backend
 
 __version__ = "0.1.0"
-__all__ = ["Tensor", "available_backends", "no_grad", "ops", "tensor", "use_backend"]
+__all__ = ["Tensor", "available_backends", "gradcheck", "no_grad", "ops", "tensor", "use_backend"]

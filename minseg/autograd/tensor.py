@@ -1,7 +1,8 @@
 """The tape: Tensor, Function, and the walk backwards through them. Python's operators are in ``arithmetic.py``.
 
-Every operation on tensors that need gradients leaves a Function that remembers its inputs: a graph that grows while the program
-runs. ``backward`` visits the Functions so that each comes after all those that used its output. Why the order matters:
+Every operation on tensors that need gradients leaves a Function that remembers what made its inputs: a graph that grows while
+the program runs. ``backward`` visits the Functions so that each comes after all those that used its output. Why the order
+matters:
 
     b = a + a
     c = b + b          # c = 4a, so dc/da = 4
@@ -11,13 +12,15 @@ arrived, and again when the other half has: if the second visit pushes the whole
 order b is visited once, when its gradient is complete (2), and a receives 2 + 2 = 4.
 """
 
+import numbers
 from collections.abc import Iterable
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 
 from minseg import backend
-from minseg.errors import ArgumentError, DtypeError, GraphError, ShapeError
+from minseg.errors import DtypeError, GraphError, ShapeError
 
 _recording = True
 
@@ -53,7 +56,7 @@ class Tensor:
         The operation that made this tensor; None for a leaf.
     """
 
-    __array_priority__ = 1000  # np.ndarray + Tensor asks Tensor first
+    __array_ufunc__ = None  # np.ndarray + Tensor asks Tensor, and np.exp(Tensor) is an error
     __slots__ = ("__weakref__", "data", "grad", "node", "requires_grad")
 
     def __init__(self, data, requires_grad: bool = False, node: "Function | None" = None):
@@ -72,7 +75,9 @@ class Tensor:
         return len(self.data)
 
     def __repr__(self) -> str:
-        made_by = f", made by {type(self.node).__name__}" if self.node else ", requires_grad" if self.requires_grad else ""
+        made_by = (
+            f", made by {type(self.node).__name__}" if self.node else ", requires_grad" if self.requires_grad else ""
+        )
         return f"Tensor({np.array2string(self.numpy(), precision=4, threshold=20)}, {self.dtype}{made_by})"
 
     def numel(self) -> int:
@@ -86,6 +91,11 @@ class Tensor:
     def numpy(self) -> np.ndarray:
         """The values as a NumPy array (on the host, not a copy where they already are)."""
         return self.data if isinstance(self.data, np.ndarray) else self.data.get()
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        if self.requires_grad:
+            raise GraphError("np.asarray(tensor) would lose its history; say .numpy() or .detach() if that is meant")
+        return np.array(self.numpy(), dtype, copy=copy)
 
     def detach(self) -> "Tensor":
         """The same values without their history."""
@@ -104,7 +114,7 @@ class Tensor:
         Raises
         ------
         GraphError
-            If the tensor was not recorded, or its graph has been freed.
+            If the tensor was not recorded, or its graph has been freed (then no leaf has been changed).
         """
         if not self.requires_grad:
             raise GraphError(
@@ -116,12 +126,14 @@ class Tensor:
                     f"backward: a tensor of shape {self.shape} needs a gradient of that shape; "
                     "call .sum() or .mean() first, or pass backward(gradient)"
                 )
-            gradient = np.ones(self.shape, self.dtype)
+            kernels = backend.current() if self.node is None else self.node.kernels
+            gradient = kernels.xp.ones(self.shape, self.dtype)
         gradient = gradient.data if isinstance(gradient, Tensor) else gradient
-        if gradient.shape != self.shape or gradient.dtype != self.dtype:
-            raise ShapeError(
-                f"backward: the gradient must be {self.shape} {self.dtype}, got {gradient.shape} {gradient.dtype}"
-            )
+        shape, dtype = getattr(gradient, "shape", None), getattr(gradient, "dtype", type(gradient).__name__)
+        if shape != self.shape:
+            raise ShapeError(f"backward: the gradient must be an array of shape {self.shape}, got {shape} {dtype}")
+        if dtype != self.dtype:
+            raise DtypeError(f"backward: the gradient must be {self.dtype}, got {dtype}; convert it with .astype")
         _walk(self, gradient, retain_graph)
 
 
@@ -140,7 +152,8 @@ def tensor(array, requires_grad: bool = False, dtype=None) -> Tensor:
     Parameters
     ----------
     array : array, Tensor, number or nested lists
-        Arrays keep their dtype. Lists and numbers become float32, unless all are integers, booleans or ``dtype`` is given.
+        Arrays keep their dtype, and share their memory with the Tensor where the backend can use it as it is. Lists and numbers
+        become float32, unless all are integers, booleans or ``dtype`` is given.
     requires_grad : bool
     dtype : optional
         Convert to this dtype.
@@ -157,12 +170,35 @@ def tensor(array, requires_grad: bool = False, dtype=None) -> Tensor:
     return Tensor(data if dtype is None else data.astype(dtype, copy=False), requires_grad)
 
 
+class Edge(NamedTuple):
+    """An input as the graph remembers it: where its gradient goes, and of what shape, but not its values.
+
+    A Function that held on to its input Tensors would keep every intermediate array alive until backward, whether it needs it or
+    not. So the graph keeps edges, and only what a Function saves costs memory.
+    """
+
+    node: "Function | None"
+    """What made the input, if its gradient travels on."""
+    leaf: Tensor | None
+    """The input itself, if its gradient ends there."""
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @classmethod
+    def to(cls, t: Tensor) -> "Edge":
+        return cls(t.node, t if t.requires_grad and t.node is None else None, t.shape, t.dtype)
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.node is not None or self.leaf is not None
+
+
 class Function:
     """One operation: ``forward`` on arrays, ``backward`` from the gradient of its output to the gradients of its inputs.
 
     A subclass keeps what backward needs with ``self.save(x=x)`` and reads it as ``self.saved.x``: what costs memory is visible.
     ``self.needs`` says which inputs' gradients are asked for; for the others backward returns None and should compute nothing.
-    ``self.kernels`` is the backend that forward ran on.
+    ``self.kernels`` is the backend that forward ran on, ``self.inputs`` the edges to what the inputs came from.
     """
 
     equation = ""
@@ -185,7 +221,7 @@ class Function:
         """Run forward on the inputs' arrays and, unless nothing needs a gradient, record it."""
         node = cls()
         node.kernels = backend.current()
-        node.inputs = inputs
+        node.inputs = tuple(None if t is None else Edge.to(t) for t in inputs)
         node.needs = tuple(t is not None and t.requires_grad for t in inputs)
         node.saved = SimpleNamespace()
         node.freed = False
@@ -197,8 +233,13 @@ class Function:
         if isinstance(out, tuple):
             out, *extras = out
         recorded = _recording and any(node.needs)
-        result = Tensor(out, recorded, node if recorded else None)
-        return (result, *map(Tensor, extras)) if extras else result
+        result = Tensor(_array(out), recorded, node if recorded else None)
+        return (result, *(Tensor(_array(extra)) for extra in extras)) if extras else result
+
+
+def _array(value):
+    """NumPy's sums and sums of 0-d arrays are scalars; a Tensor and a gradient are arrays."""
+    return np.asarray(value) if isinstance(value, np.generic) else value
 
 
 def topological(root: Function) -> list[Function]:
@@ -223,59 +264,77 @@ def _walk(root: Tensor, gradient, retain_graph: bool) -> None:
     if root.node is None:
         _accumulate(root, gradient)
         return
-    arrived = {root.node: gradient}  # the gradient of each node's output, complete when its turn comes
-    for node in topological(root.node):
+    order = topological(root.node)
+    for node in order:
         if node.freed:
             raise GraphError(
                 f"backward: the graph through {type(node).__name__} was freed by an earlier backward; "
                 "run the forward pass again, or pass retain_graph=True to the first backward"
             )
+    arrived = {root.node: gradient}  # the gradient of each node's output, complete when its turn comes
+    for node in order:
         gy = arrived.pop(node, None)
-        if gy is None:
-            continue
-        gradients = node.backward(gy)
-        for t, g in zip(node.inputs, gradients, strict=True):
-            if t is None or g is None or not t.requires_grad:
-                continue
-            _expect_gradient(node, t, g)
-            if t.node is None:
-                _accumulate(t, g)
-            else:
-                arrived[t.node] = arrived[t.node] + g if t.node in arrived else g
+        if gy is not None:
+            gradients = node.backward(gy)
+            for edge, g in zip(node.inputs, gradients, strict=True):
+                if edge is None or g is None or not edge.requires_grad:
+                    continue
+                g = _array(g)
+                _expect_gradient(node, edge, g)
+                if edge.node is None:
+                    _accumulate(edge.leaf, g)
+                else:
+                    arrived[edge.node] = _array(arrived[edge.node] + g) if edge.node in arrived else g
         if not retain_graph:
             node.saved, node.inputs, node.freed = SimpleNamespace(), (), True
 
 
 def _accumulate(leaf: Tensor, g) -> None:
-    leaf.grad = g if leaf.grad is None else leaf.grad + g  # a new array: g may be shared with another tensor
+    """Add g to the leaf's gradient: always in an array of its own, for g may be a view, or shared with another tensor."""
+    leaf.grad = g.copy() if leaf.grad is None else _array(leaf.grad + g)
 
 
-def _expect_gradient(node: Function, t: Tensor, g) -> None:
-    if g.shape != t.shape or g.dtype != t.dtype:
+def _expect_gradient(node: Function, edge: Edge, g) -> None:
+    if g.shape != edge.shape or g.dtype != edge.dtype:
         raise ShapeError(
-            f"{type(node).__name__}.backward returned {g.shape} {g.dtype} for an input {t.shape} {t.dtype} [{node.equation}]"
+            f"{type(node).__name__}.backward returned {g.shape} {g.dtype} for an input {edge.shape} {edge.dtype} [{node.equation}]"
         )
 
 
-def common(inputs: Iterable) -> list[Tensor]:
-    """Tensors of one dtype: numbers become tensors of the others' dtype, and two different float dtypes are an error."""
+def common(inputs: Iterable, name: str = "arithmetic") -> list[Tensor]:
+    """Tensors of one dtype: numbers adopt the tensors' dtype where it can hold them; anything else of another dtype is an error."""
     inputs = list(inputs)
-    tensors = [t for t in inputs if isinstance(t, Tensor)]
-    dtypes = {t.dtype for t in tensors}
-    if len(dtypes) != 1:
-        raise DtypeError(f"mixed dtypes {sorted(d.name for d in dtypes)}: convert one with tensor(x, dtype=...)")
+    dtypes = {t.dtype for t in inputs if hasattr(t, "dtype") and not isinstance(t, np.generic)}
+    if len(dtypes) > 1:
+        raise DtypeError(
+            f"{name}: mixed dtypes {', '.join(sorted(d.name for d in dtypes))}; convert one with tensor(x, dtype=...)"
+        )
+    if not any(isinstance(t, Tensor) for t in inputs):
+        raise DtypeError(
+            f"{name}: expected a Tensor, got {', '.join(type(t).__name__ for t in inputs)}; make one with minseg.tensor"
+        )
     dtype = dtypes.pop()
-    made = []
-    for value in inputs:
-        if isinstance(value, Tensor):
-            made.append(value)
-        elif np.ndim(value) == 0:
-            made.append(Tensor(backend.current().xp.asarray(value, dtype=dtype)))
-        elif getattr(value, "dtype", None) == dtype:
-            made.append(Tensor(value))
-        else:
-            raise ArgumentError(
-                f"expected a Tensor, a number or a {dtype} array, got {type(value).__name__} of dtype "
-                f"{getattr(value, 'dtype', None)}; convert it with minseg.tensor"
-            )
-    return made
+    return [_adopt(value, dtype, name) for value in inputs]
+
+
+def _adopt(value, dtype, name: str) -> Tensor:
+    """The value as a Tensor of this dtype: itself, an array of that dtype, or a number that it can hold."""
+    if isinstance(value, Tensor):
+        return value
+    if hasattr(value, "dtype") and not isinstance(value, np.generic):
+        return Tensor(value)
+    if not isinstance(value, (numbers.Number, np.generic)):
+        raise DtypeError(
+            f"{name}: expected a Tensor, a number or an array, got {type(value).__name__}; convert it with minseg.tensor"
+        )
+    value = value.item() if isinstance(value, np.generic) else value
+    if not _can_hold(dtype, value):
+        raise DtypeError(f"{name}: {dtype} cannot hold {value!r}; convert the tensor with tensor(x, dtype=...)")
+    return Tensor(backend.current().xp.asarray(value, dtype=dtype))
+
+
+def _can_hold(dtype, value) -> bool:
+    """Floats hold all real numbers, integers the whole numbers in their range, booleans True and False."""
+    if dtype.kind in "iu" and isinstance(value, int):
+        return np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+    return np.result_type(dtype, value) == dtype
