@@ -1,0 +1,66 @@
+"""How every Numba kernel here is compiled: two decorators, so that the settings and their reasons stand in one place.
+
+Nothing compiles on import. A kernel compiles when it first meets argument types, and the machine code is kept in ``__pycache__``.
+Numba notices when the file of a kernel changes, but not when a helper in another file does: after editing this file,
+``elementary.py`` or another file of helpers, delete ``kernels/cpu/__pycache__``.
+"""
+
+from numba import njit
+from numba.extending import register_jitable
+
+ROUNDING = {"contract"}
+"""Fast-math for every kernel: a * b + c may round once instead of twice."""
+
+SUMMING = {"contract", "reassoc", "nsz"}
+"""For loops that sum a row: the terms may be added in another order, so that eight lanes can each add their share (and the compiler
+may start them at 0 or -0, which ``nsz`` allows). Which order is fixed when the kernel is compiled, so results still repeat bit for
+bit. Never for code whose brackets matter, such as ``elementary.exp``, where x - n a - n b must not become x - n (a + b).
+
+The flags that assume there is no NaN and no infinity are not used anywhere: both pass through a kernel as they should.
+"""
+
+_SETTINGS = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",  # x / 0 is inf or NaN, as in NumPy; a check for 0 would keep loops from being vectorised
+}
+
+_ONLY_PRANGE = {
+    "prange": True,  # parallel where the kernel says so; Numba's own guesses cost compile time and nest regions in regions
+    "comprehension": False,
+    "reduction": False,
+    "inplace_binop": False,
+    "setitem": False,
+    "numpy": False,
+    "stencil": False,
+    "fusion": False,
+}
+
+
+def kernel(function=None, *, fastmath=frozenset(ROUNDING)):
+    """Compile a function that runs on one thread. LLVM inlines small ones, and each keeps its own fast-math flags."""
+    if function is None:
+        return lambda function: kernel(function, fastmath=fastmath)
+    return njit(function, fastmath=set(fastmath), **_SETTINGS)
+
+
+def parallel_kernel(function=None, *, fastmath=frozenset(ROUNDING)):
+    """Compile a function whose ``prange`` loop the threads share.
+
+    Each iteration writes its own part of the output, and sums are split into parts whose number depends on the shape alone: the
+    bits of a result do not depend on the number of threads.
+    """
+    if function is None:
+        return lambda function: parallel_kernel(function, fastmath=fastmath)
+    return njit(function, parallel=_ONLY_PRANGE.copy(), fastmath=set(fastmath), **_SETTINGS)
+
+
+CHUNK = 16384
+"""Elements that one iteration of ``prange`` takes where a loop over many is cut: enough to make starting it cheap, few enough to
+give every core a share of a single image."""
+
+
+@register_jitable
+def chunks(count):
+    """How many CHUNKs there are in so many elements; the last may be short."""
+    return (count + CHUNK - 1) // CHUNK

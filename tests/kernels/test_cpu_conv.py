@@ -1,0 +1,302 @@
+"""The Numba convolutions beyond the conformance cases: strips of every kind, memory around the arrays, threads, NaN, vectors."""
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import numba
+import numpy as np
+import pytest
+
+from minseg.kernels import memory, shapes
+from minseg.kernels.cpu import conv, conv_tile, simd
+from minseg.kernels.cpu.jit import kernel
+from minseg.testing.conformance import conform
+
+PLAIN = (1, 1), (0, 0), (1, 1)
+SAME = (1, 1), (1, 1), (1, 1)
+
+
+def convolution(N, C, O, size, kernel_size, window, groups=1, dtype="float32", seed=0):
+    """Arguments of the three primitives of one convolution, by name."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((N, C, *size)).astype(dtype)
+    w = rng.standard_normal((O, C // groups, *kernel_size)).astype(dtype)
+    b = rng.standard_normal(O).astype(dtype)
+    gy = rng.standard_normal(shapes.conv2d(x, w, b, *window, groups)).astype(dtype)
+    return {
+        "conv2d": (x, w, b, *window, groups),
+        "conv2d_grad_x": (gy, w, x.shape, *window, groups),
+        "conv2d_grad_w": (gy, x, w.shape, *window, groups),
+    }
+
+
+def strips(arguments):
+    x, w, _, *window = arguments["conv2d"]
+    return conv_tile.strips_of(x.shape, w.shape, *window)[0]
+
+
+# What the small cases of the conformance suite do not reach. Each name is a claim about the strips, which the test checks first.
+STRIPS = {
+    "several strips an image": (convolution(2, 3, 5, (60, 66), (3, 3), SAME), lambda s: s.rows < s.I),
+    "several images a strip": (convolution(9, 5, 6, (4, 5), (3, 3), SAME), lambda s: s.images > 1),
+    "images do not fill the last strip": (
+        convolution(41, 30, 3, (9, 11), (3, 2), SAME),
+        lambda s: s.images > 1 and 41 % s.images,
+    ),
+    "rows do not fill the last strip": (convolution(1, 2, 3, (53, 70), (3, 3), SAME), lambda s: s.I % s.rows),
+    "stride, several images": (
+        convolution(17, 4, 5, (7, 8), (3, 3), ((2, 2), (1, 1), (1, 1))),
+        lambda s: s.images > 1 and s.planes_i == 2,
+    ),
+    "padding shared by images": (
+        convolution(8, 2, 2, (6, 6), (5, 5), ((1, 1), (2, 2), (1, 1))),
+        lambda s: s.period == 8,
+    ),
+    "padding not shared": (
+        convolution(8, 2, 2, (6, 6), (3, 3), ((1, 1), (0, 0), (1, 1))),
+        lambda s: s.period == 6 and s.images > 1,
+    ),
+    "in place": (convolution(3, 6, 5, (10, 2 * simd.LANES), (1, 1), PLAIN), lambda s: s.in_place),
+    "in place, several strips": (
+        convolution(2, 4, 3, (80, 3 * simd.LANES), (1, 1), PLAIN),
+        lambda s: s.in_place and s.rows < 80,
+    ),
+    "1x1, rows that are no whole vectors": (
+        convolution(2, 4, 3, (9, simd.LANES + 1), (1, 1), PLAIN),
+        lambda s: not s.in_place,
+    ),
+    "wider than a strip": (convolution(1, 1, 2, (5, 2000), (3, 3), SAME), lambda s: s.rows == 1),
+    "many channels": (convolution(2, 200, 70, (9, 9), (3, 3), SAME), lambda s: conv_tile.splits_for(s, 70) > 1),
+    "depthwise": (convolution(2, 9, 9, (20, 21), (3, 3), SAME, groups=9), lambda s: s.C == 1),
+    "kernel smaller than the stride": (
+        convolution(2, 3, 2, (13, 12), (2, 1), ((5, 4), (1, 0), (1, 1))),
+        lambda s: s.planes_i == 2 and s.planes_j == 1,
+    ),
+    "padding beyond the kernel": (convolution(2, 2, 3, (4, 5), (2, 3), ((1, 2), (4, 6), (1, 1))), lambda s: s.I > 4),
+}
+
+
+@pytest.mark.parametrize("rung", conv.RUNGS)
+@pytest.mark.parametrize("name", STRIPS)
+def test_strips_of_every_kind(name, rung):
+    arguments, claim = STRIPS[name]
+    assert claim(strips(arguments))
+    for primitive, args in arguments.items():
+        conform(primitive, conv.VARIANTS[primitive][rung], args)
+
+
+@pytest.mark.parametrize("rung", conv.RUNGS)
+def test_random_shapes(rung):
+    rng = np.random.default_rng(7)
+    done = 0
+    while done < 40:
+        groups, N = rng.integers(1, 4), rng.integers(1, 6)
+        C, O = groups * rng.integers(1, 6), groups * rng.integers(1, 12)
+        size, kernel_size = tuple(rng.integers(1, 40, 2)), tuple(rng.integers(1, 6, 2))
+        window = tuple(tuple(map(int, rng.integers(low, 4, 2))) for low in (1, 0, 1))
+        if min(map(shapes.conv_size, size, kernel_size, *window)) < 1:
+            continue
+        for primitive, args in convolution(N, C, O, size, kernel_size, window, int(groups), seed=done).items():
+            conform(primitive, conv.VARIANTS[primitive][rung], args)
+        done += 1
+
+
+@pytest.mark.parametrize("rung", conv.RUNGS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_same_bits_on_one_thread_and_on_all(rung, dtype):
+    arguments = convolution(5, 12, 20, (40, 41), (3, 3), SAME, dtype=dtype)
+    threads = numba.get_num_threads()
+    for primitive, args in arguments.items():
+        call = conv.VARIANTS[primitive][rung]
+        on_all = call(*args)
+        try:
+            numba.set_num_threads(1)
+            alone = call(*args)
+        finally:
+            numba.set_num_threads(threads)
+        assert on_all.tobytes() == alone.tobytes()
+
+
+# --------------------------------------------------------------------------------------------------- memory around arrays
+
+
+class Fence:
+    """Arrays with a strip of NaN before and after them."""
+
+    WIDTH = 4096
+
+    def __init__(self):
+        self.buffers = []
+
+    def empty(self, shape, dtype):
+        size = int(np.prod(shape))
+        buffer = np.full(size + 2 * self.WIDTH, np.nan, dtype)
+        self.buffers.append(buffer)
+        return buffer[self.WIDTH : self.WIDTH + size].reshape(shape)
+
+    def around(self, value):
+        if not isinstance(value, np.ndarray):
+            return value
+        inside = self.empty(value.shape, value.dtype)
+        inside[:] = value
+        return inside
+
+    def assert_untouched(self):
+        for buffer in self.buffers:
+            assert np.isnan(buffer[: self.WIDTH]).all()
+            assert np.isnan(buffer[-self.WIDTH :]).all()
+
+
+@pytest.mark.parametrize("rung", conv.RUNGS)
+@pytest.mark.parametrize("name", STRIPS)
+def test_nothing_outside_the_arrays_is_used_or_written(name, rung, monkeypatch):
+    fence = Fence()
+    for primitive, args in STRIPS[name][0].items():
+        call = conv.VARIANTS[primitive][rung]
+        expected = call(*args)
+        with monkeypatch.context() as patched:
+            patched.setattr(memory, "empty", fence.empty)
+            result = call(*map(fence.around, args))
+        assert result.tobytes() == expected.tobytes()
+    fence.assert_untouched()
+
+
+GUARD_PAGES = """
+import ctypes, mmap, sys
+import numpy as np
+sys.path[:0] = {path!r}
+from test_cpu_conv import STRIPS, conv
+
+mprotect = ctypes.CDLL(None, use_errno=True).mprotect
+keep = []
+
+def before_a_forbidden_page(value):
+    if not isinstance(value, np.ndarray):
+        return value
+    pages = -(-value.nbytes // mmap.PAGESIZE) + 1
+    memory = mmap.mmap(-1, pages * mmap.PAGESIZE)
+    keep.append(memory)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    end = start + (pages - 1) * mmap.PAGESIZE
+    assert mprotect(ctypes.c_void_p(end), mmap.PAGESIZE, 0) == 0
+    at = (pages - 1) * mmap.PAGESIZE - value.nbytes
+    inside = np.frombuffer(memory, value.dtype, value.size, at).reshape(value.shape)
+    inside[:] = value
+    return inside
+
+for arguments, _ in STRIPS.values():
+    for primitive, args in arguments.items():
+        guarded = list(map(before_a_forbidden_page, args))
+        for call in conv.VARIANTS[primitive].values():
+            assert call(*args).tobytes() == call(*guarded).tobytes(), primitive
+print("survived")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="protects pages with Linux's mprotect")
+def test_inputs_may_end_where_memory_ends():
+    """A load beyond an input would be a segmentation fault, so this runs in a process of its own."""
+    code = GUARD_PAGES.format(path=[os.path.dirname(__file__), os.getcwd()])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "survived", done.stderr[-2000:] or f"exit status {done.returncode}"
+
+
+# ------------------------------------------------------------------------------------------------------ NaN and infinity
+
+
+@pytest.mark.parametrize("rung", conv.RUNGS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_bad_pixel_spoils_its_windows_and_no_other(rung, value):
+    arguments = convolution(3, 2, 3, (6, 7), (3, 2), ((2, 1), (1, 1), (1, 2)))
+    for primitive in ("conv2d", "conv2d_grad_x"):
+        array, w, *rest = arguments[primitive]
+        call = conv.VARIANTS[primitive][rung]
+        spot = np.zeros_like(array)
+        spot[1, 1, 2, 3] = 1
+        if primitive == "conv2d":
+            rest[0] = np.zeros_like(rest[0])
+        meets = call(spot, np.ones_like(w), *rest) != 0
+        bad = array.copy()
+        bad[1, 1, 2, 3] = value
+        np.testing.assert_array_equal(~np.isfinite(call(bad, w, *rest)), meets)
+
+
+@pytest.mark.parametrize("rung", conv.RUNGS)
+def test_a_bad_pixel_spoils_the_gradient_of_its_kernels(rung):
+    gy, x, *rest = convolution(2, 3, 4, (6, 7), (3, 3), SAME)["conv2d_grad_w"]
+    x[1, 2, 3, 3] = np.nan
+    gw = conv.VARIANTS["conv2d_grad_w"][rung](gy, x, *rest)
+    assert np.isnan(gw[:, 2]).all()
+    assert np.isfinite(gw[:, :2]).all()
+
+
+# ---------------------------------------------------------------------------------------------------------------- vectors
+
+
+@kernel
+def _arithmetic(a, b, out):
+    x, y = simd.load(a, 1), simd.load(b, 2)
+    simd.store(out, 0, x + y)
+    simd.store(out, simd.LANES, x - y)
+    simd.store(out, 2 * simd.LANES, x * y)
+    simd.store(out, 3 * simd.LANES, simd.splat(a, 3))
+    simd.store(out, 4 * simd.LANES, simd.splat_at(b, 5))
+    inner = simd.pointer(out)
+    simd.poke(inner, 5 * simd.LANES, simd.lane_sum(x))
+    simd.poke(inner, 5 * simd.LANES + 1, simd.peek(simd.pointer(a), 4))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_vectors(dtype):
+    L = simd.LANES
+    a, b = (np.random.default_rng(s).integers(-50, 50, L + 8).astype(dtype) for s in (0, 1))
+    out = np.full(6 * L, np.nan, dtype)
+    _arithmetic(a, b, out)
+    x, y = a[1 : L + 1], b[2 : L + 2]
+    expected = [x + y, x - y, x * y, np.full(L, 3), np.full(L, b[5])]
+    np.testing.assert_array_equal(out[: 5 * L].reshape(5, L), expected)
+    assert out[5 * L] == x.sum()
+    assert out[5 * L + 1] == a[4]
+    assert np.isnan(out[5 * L + 2 :]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(simd.LANES == 8, reason="this machine has only the short vectors: all tests above use them")
+def test_short_vectors():
+    """The tiles for machines without AVX-512, compiled here for a processor without it."""
+    code = textwrap.dedent(f"""
+        import sys
+        sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
+        from test_cpu_conv import STRIPS, conform, conv, simd
+        assert simd.LANES == 8
+        for arguments, _ in STRIPS.values():
+            for primitive, args in arguments.items():
+                for call in conv.VARIANTS[primitive].values():
+                    conform(primitive, call, args)
+        print("conforms")
+    """)
+    environment = {**os.environ, "NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse2,+avx,+avx2,+fma"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=600)
+    assert done.stdout.strip() == "conforms", done.stderr[-2000:]
+
+
+# ------------------------------------------------------------------------------------------------------------------- peer
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("rung", conv.RUNGS)
+def test_transposed_like_torch(rung):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    x, w, b = (rng.standard_normal(s) for s in ((2, 6, 5, 4), (6, 4, 3, 4), (8,)))
+    options = {"stride": (3, 2), "padding": (1, 2), "output_padding": (2, 1), "dilation": (2, 1), "groups": 2}
+    torch_result, size = (
+        torch.nn.functional.conv_transpose2d(*map(torch.from_numpy, arrays), **options).numpy()
+        for arrays in ((x, w, b), map(np.abs, (x, w, b)))
+    )
+    arguments = (options[name] for name in ("stride", "padding", "output_padding", "dilation", "groups"))
+    result = conv.VARIANTS["conv_transpose2d"][rung](x, w, b, *arguments)
+    terms = 3 * 3 * 4 + 1  # input channels of a group, kernel positions, bias; torch's roundings count like ours
+    assert (np.abs(result - torch_result) <= 2 * 4 * terms**0.5 * 2**-53 * size).all()
