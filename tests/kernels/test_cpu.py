@@ -1,0 +1,199 @@
+"""What only the Numba kernels promise: vectorised exp and log to the last digits, bits that do not depend on the number of threads,
+planes cut into several chunks, NaN handed on by every fast path, and nothing compiled before it is needed.
+"""
+
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from minseg.errors import Unsupported
+from minseg.kernels.cpu import activation, elementary, linear, loss, norm, optim, pool, resample, softmax
+from minseg.testing.conformance import as_tuple, conform
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+# ---------------------------------------------------------------------------------------------------------- elementary
+
+
+@numba.njit(error_model="numpy")
+def _exp(x, y):
+    for i in range(x.size):
+        y[i] = elementary.exp(x[i])
+
+
+@numba.njit(error_model="numpy")
+def _expm1(x, y):
+    for i in range(x.size):
+        y[i] = elementary.expm1(x[i])
+
+
+@numba.njit(error_model="numpy")
+def _log(x, y):
+    for i in range(x.size):
+        y[i] = elementary.log(x[i])
+
+
+@numba.njit(error_model="numpy")
+def _log1p(x, y):
+    for i in range(x.size):
+        y[i] = elementary.log1p(x[i])
+
+
+NEAR_ZERO = np.logspace(-30, 0, 20_001)
+ARGUMENTS = {
+    "exp": (_exp, np.concatenate([np.linspace(-104, 88, 100_001), -NEAR_ZERO]), 1.1),
+    "expm1": (_expm1, np.concatenate([np.linspace(-104, 0, 100_001), -NEAR_ZERO]), 2),
+    "log": (_log, np.concatenate([np.logspace(-37, 38, 50_001), np.linspace(0.5, 2, 50_001)]), 2),
+    "log1p": (_log1p, np.concatenate([np.linspace(0, 1, 50_001), NEAR_ZERO]), 3),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_elementary_functions_keep_their_ulps_in_float32(name):
+    loop, x, ulps = ARGUMENTS[name]
+    x = x.astype(np.float32)
+    y = np.empty_like(x)
+    loop(x, y)
+    expected = getattr(np, name)(x.astype(np.float64))
+    ulp = np.spacing(np.abs(expected).astype(np.float32)).astype(np.float64)
+    assert (np.abs(y - expected) / ulp).max() <= ulps
+
+
+@pytest.mark.parametrize(
+    ("loop", "x", "expected"),
+    [
+        (_exp, [np.nan, -np.inf, -1e30, -0.0, 0.0], [np.nan, 0, 0, 1, 1]),
+        (_expm1, [np.nan, -np.inf, -1e30, 0.0], [np.nan, -1, -1, 0]),
+        (_log, [np.nan, np.inf, 1.0], [np.nan, np.inf, 0]),
+        (_log1p, [np.nan, 0.0], [np.nan, 0]),
+    ],
+)
+def test_elementary_functions_at_the_ends(loop, x, expected):
+    y = np.empty(len(x), np.float32)
+    loop(np.array(x, np.float32), y)
+    np.testing.assert_array_equal(y, np.array(expected, np.float32))
+
+
+# ------------------------------------------------------------------------------------------------------------- threads
+
+
+LABELS = np.random.default_rng(0).integers(0, 4, (2, 150, 133)).astype(np.uint8)
+WIDE = normal(2, 4, 150, 133)  # 19950 pixels: more than a chunk, and no multiple of one
+PIXEL_LOSS, LOG_SUM = normal(2, 150, 133), np.log(np.exp(WIDE).sum(axis=1))
+STATISTICS = np.zeros(4, np.float32), np.ones(4, np.float32)
+CALLS = {
+    "batch_norm_stats": (norm, (WIDE,)),
+    "batch_norm": (norm, (WIDE, *STATISTICS, None, None, 1e-5)),
+    "batch_norm_grad": (norm, (normal(2, 4, 150, 133), WIDE, *STATISTICS, None, 1e-5)),
+    "relu": (activation, (WIDE,)),
+    "sigmoid": (activation, (WIDE,)),
+    "softmax": (softmax, (WIDE, 1)),
+    "log_softmax": (softmax, (WIDE, 1)),
+    "cross_entropy": (loss, (WIDE, LABELS, None, 255)),
+    "cross_entropy_grad_z": (loss, (PIXEL_LOSS, WIDE, LOG_SUM, LABELS, None, 255)),
+    "dice_sums": (loss, (np.abs(WIDE), LABELS, 0, 255)),
+    "dice_sums_grad_p": (loss, (normal(3, 4), WIDE, LABELS, 0, 255)),
+    "max_pool2d": (pool, (WIDE, (2, 2), (2, 2), (0, 0))),
+    "adaptive_avg_pool2d": (pool, (WIDE, (1, 1))),
+    "resize_bilinear": (resample, (WIDE, (97, 201))),
+    "resize_bilinear_grad_x": (resample, (normal(2, 4, 97, 201), WIDE.shape)),
+    "linear": (linear, (normal(70, 130), normal(37, 130), None)),
+    "linear_grad_w": (linear, (normal(70, 37), normal(70, 130))),
+    "adam_update": (optim, (*(normal(4, 33_333)), 3, 1e-3, 0.9, 0.999, 1e-8, 0.0)),
+}
+CALLS["adam_update"][1][3][:] **= 2  # v is never negative
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_bits_do_not_depend_on_the_number_of_threads(name):
+    module, args = CALLS[name]
+    kernel = getattr(module, name)
+    most = numba.get_num_threads()
+    several = kernel(*args)
+    numba.set_num_threads(1)
+    try:
+        one = kernel(*args)
+    finally:
+        numba.set_num_threads(most)
+    for a, b in zip(as_tuple(several), as_tuple(one), strict=True):
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_planes_of_several_chunks_conform(name):
+    module, args = CALLS[name]
+    conform(name, getattr(module, name), args)
+
+
+# ----------------------------------------------------------------------------------------------------------- fast paths
+
+
+def test_statistics_of_one_pixel_far_from_zero():
+    mean, var = norm.batch_norm_stats(np.full((1, 2, 1, 1), 1e6, np.float32))
+    assert mean.tolist() == [1e6, 1e6]
+    assert var.tolist() == [0, 0]
+
+
+def test_statistics_do_not_cancel_far_from_zero():
+    """In float64 the mean of squares minus the squared mean would lose all sixteen digits of a variance of 1 about 1e8."""
+    x = np.array([-1.0, 1.0]).repeat(20_000).reshape(1, 1, 200, 200) + 1e8
+    mean, var = norm.batch_norm_stats(x)
+    assert (mean[0], var[0]) == (1e8, 1)
+
+
+def test_halving_is_the_general_max_pooling_also_for_nan_and_ties():
+    rng = np.random.default_rng(0)
+    x = np.round(normal(2, 3, 11, 14))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[rng.random(x.shape) < 0.2] = -np.inf
+    window = (2, 2), (2, 2), (0, 0)
+    fast, general = (pool.VARIANTS["max_pool2d"][name](x, *window) for name in ("halving", "any"))
+    np.testing.assert_array_equal(fast[0], general[0])
+    np.testing.assert_array_equal(fast[1], general[1])
+
+
+@pytest.mark.parametrize("window", [((3, 2), (2, 2), (0, 0)), ((2, 2), (2, 1), (0, 0)), ((2, 2), (2, 2), (0, 1))])
+def test_halving_refuses_other_windows(window):
+    with pytest.raises(Unsupported, match="halving"):
+        pool.VARIANTS["max_pool2d"]["halving"](WIDE, *window)
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 1000])
+def test_an_ignore_index_outside_the_labels_dtype_ignores_nothing(ignore_index):
+    """-100 as a uint8 would be 156."""
+    target = np.full((1, 2, 2), 156, np.uint8)
+    losses, lse = loss.cross_entropy(np.zeros((1, 160, 2, 2), np.float32), target, None, ignore_index)
+    np.testing.assert_allclose(losses, np.log(160), rtol=1e-6)
+    gz = loss.cross_entropy_grad_z(
+        np.ones((1, 2, 2), np.float32), np.zeros((1, 160, 2, 2), np.float32), lse, target, None, ignore_index
+    )
+    np.testing.assert_allclose(gz[:, 156], 1 / 160 - 1, rtol=1e-6)
+
+
+# -------------------------------------------------------------------------------------------------------------- import
+
+
+def run(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_minseg_imports_without_numba():
+    assert run("import sys, minseg; print('numba' in sys.modules)") == "False"
+
+
+def test_importing_the_kernels_compiles_nothing():
+    program = """
+import importlib, pkgutil
+from minseg.kernels import cpu
+from numba.core.dispatcher import Dispatcher
+modules = [importlib.import_module(f"minseg.kernels.cpu.{file.name}") for file in pkgutil.iter_modules(cpu.__path__)]
+kernels = [value for module in modules for value in vars(module).values() if isinstance(value, Dispatcher)]
+print(len(kernels) > 30, sum(len(kernel.signatures) for kernel in kernels))
+"""
+    assert run(program) == "True 0"
