@@ -1,6 +1,7 @@
 """Files are written whole or not at all."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -33,6 +34,14 @@ def test_an_interruption_while_writing_leaves_the_former_file(tmp_path):
         interrupted()
     assert path.read_bytes() == b"before"
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_file_is_replaced_at_once_and_not_written_over(tmp_path):
+    path, other_name = tmp_path / "a.bin", tmp_path / "b.bin"
+    write_bytes(path, b"before")
+    os.link(path, other_name)  # stands for a reader that has the file open
+    write_bytes(path, b"after")
+    assert other_name.read_bytes() == b"before"
 
 
 def test_a_full_disk_leaves_nothing_and_says_so(tmp_path):

@@ -6,9 +6,16 @@ from minseg.autograd import Tensor
 from minseg.errors import ArgumentError, DtypeError
 
 
+def integer(value, name: str) -> int:
+    """One integer; True and False are not meant."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise ArgumentError(f"{name} must be an integer, got {value!r}")
+    return int(value)
+
+
 def pair(value, name: str) -> tuple[int, int]:
     """Two integers, for rows and columns."""
-    values = (value, value) if isinstance(value, numbers.Integral) else tuple(value) if isinstance(value, (tuple, list)) else ()
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or not all(isinstance(v, numbers.Integral) and not isinstance(v, bool) for v in values):
         raise ArgumentError(f"{name} must be an integer or a pair of integers, got {value!r}")
     return int(values[0]), int(values[1])
@@ -18,4 +25,16 @@ def expect_tensor(value, what: str) -> Tensor:
     """The value, if it is a Tensor."""
     if not isinstance(value, Tensor):
         raise DtypeError(f"{what} must be a Tensor, got {type(value).__name__}; make one with minseg.tensor(...)")
+    return value
+
+
+def optional_tensor(value, what: str) -> Tensor | None:
+    """The value, if it is a Tensor or None."""
+    return None if value is None else expect_tensor(value, what)
+
+
+def choice(value, known: tuple[str, ...], name: str) -> str:
+    """The value, if it is one of the known words."""
+    if value not in known:
+        raise ArgumentError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
     return value

@@ -1,7 +1,7 @@
 """Convolution and transposed convolution: each is the other's gradient."""
 
 from minseg.autograd import Function, Tensor
-from minseg.ops.arguments import expect_tensor, pair
+from minseg.ops.arguments import expect_tensor, integer, optional_tensor, pair
 
 
 class Conv2d(Function):
@@ -76,7 +76,8 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, d
     Raises
     ------
     ShapeError
-        ``conv2d: x has 3 channels, w expects 4; x (2, 3, 8, 8), w (6, 4, 3, 3) [conv.corr2d]``; or if the output would be empty.
+        ``conv2d: x has 3 channels, w expects 4; x (2, 3, 8, 8), w (6, 4, 3, 3) [conv.corr2d]``; or if the output
+        would be empty.
     ArgumentError
         If stride, padding, dilation or groups are out of range.
     DtypeError, BackendError
@@ -100,6 +101,7 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, d
     """
     expect_tensor(x, "conv2d: x")
     expect_tensor(w, "conv2d: w")
+    optional_tensor(b, "conv2d: b")
     return Conv2d.apply(
         x,
         w,
@@ -107,14 +109,14 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, d
         stride=pair(stride, "conv2d: stride"),
         padding=pair(padding, "conv2d: padding"),
         dilation=pair(dilation, "conv2d: dilation"),
-        groups=groups,
+        groups=integer(groups, "conv2d: groups"),
     )
 
 
 def conv_transpose2d(
     x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, output_padding=0, groups: int = 1, dilation=1
 ) -> Tensor:
-    r"""Spread each pixel over a window of the output: the transpose of ``conv2d``, which enlarges by the stride.
+    r"""Spread each pixel over a window of the output: the transpose of ``conv2d``.
 
     Equation ``conv.transpose2d``
     -----------------------------
@@ -127,11 +129,13 @@ def conv_transpose2d(
     w : Tensor (C, O/groups, R, S)
         w = 0 outside. The channels come in the order of ``conv2d`` seen from its output.
     b : Tensor (O,), optional
-    stride, padding, dilation : int or (int, int)
-        Those of the convolution that this one transposes, in pixels.
+    stride, padding : int or (int, int)
+        Those of the convolution that this one transposes, in pixels; a stride enlarges.
     output_padding : int or (int, int)
         Rows and columns added at the end, 0 <= a < s: which of the s sizes that the stride folds together is meant.
     groups : int
+    dilation : int or (int, int)
+        In pixels.
 
     Returns
     -------
@@ -140,12 +144,15 @@ def conv_transpose2d(
 
     Gradients
     ---------
-    For x ``conv.corr2d`` of the cotangent with the same w; for w ``conv.grad_w`` with x and the cotangent exchanged; ``conv.grad_b``.
+    For x ``conv.corr2d`` of the cotangent with the same w; for w ``conv.grad_w`` with x and the cotangent exchanged; for b
+    ``conv.grad_b``.
 
     Raises
     ------
-    ShapeError, ArgumentError, DtypeError, BackendError
-        As ``conv2d``; also if output_padding is not below the stride.
+    ArgumentError
+        ``conv_transpose2d: output_padding must be at least 0 and below the stride (2, 2), got (2, 2)``; or as ``conv2d``.
+    ShapeError, DtypeError, BackendError
+        As ``conv2d``.
 
     Cost
     ----
@@ -164,6 +171,7 @@ def conv_transpose2d(
     """
     expect_tensor(x, "conv_transpose2d: x")
     expect_tensor(w, "conv_transpose2d: w")
+    optional_tensor(b, "conv_transpose2d: b")
     return ConvTranspose2d.apply(
         x,
         w,
@@ -172,5 +180,5 @@ def conv_transpose2d(
         padding=pair(padding, "conv_transpose2d: padding"),
         output_padding=pair(output_padding, "conv_transpose2d: output_padding"),
         dilation=pair(dilation, "conv_transpose2d: dilation"),
-        groups=groups,
+        groups=integer(groups, "conv_transpose2d: groups"),
     )

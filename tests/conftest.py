@@ -1,0 +1,19 @@
+"""Checks that take long or need more than Python run on demand: ``--slow`` for their full forms, ``--browser`` for the pages."""
+
+ON_DEMAND = {
+    "slow": "also run the full forms of checks that have a fast one",
+    "browser": "also open the pages in headless Chromium",
+}
+
+
+def pytest_addoption(parser):
+    for name, text in ON_DEMAND.items():
+        parser.addoption(f"--{name}", action="store_true", help=text)
+
+
+def pytest_collection_modifyitems(config, items):
+    left_out = [name for name in ON_DEMAND if not config.getoption(f"--{name}")]
+    deselected = [item for item in items if any(item.get_closest_marker(name) for name in left_out)]
+    if deselected:
+        config.hook.pytest_deselected(items=deselected)
+        items[:] = [item for item in items if item not in deselected]
