@@ -13,12 +13,16 @@ an argument is:
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from minseg.errors import DtypeError
 from minseg.kernels import shapes
 
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class Floats:
@@ -40,6 +44,7 @@ class Primitive:
     shape_rule: Callable
     doc: str
 
+    @cached_property
     def arrays(self) -> list[tuple[int, str, bool]]:
         """(position, name, is_float) of the arguments that are arrays."""
         found = []
@@ -52,11 +57,11 @@ class Primitive:
     def check(self, *args):
         """Raise one clear line unless dtypes and shapes fit; return the shape (or shapes) of the output."""
         dtype = None
-        for position, name, is_float in self.arrays():
+        for position, name, is_float in self.arrays:
             array = args[position]
             if array is None:
                 continue
-            if is_float and array.dtype.name not in ("float32", "float64"):
+            if is_float and array.dtype not in FLOATS:
                 raise DtypeError(f"{self.name}: {name} must be float32 or float64, got {array.dtype} [{self.equation}]")
             if not is_float and array.dtype.kind not in "iu":
                 raise DtypeError(f"{self.name}: {name} must be an integer array, got {array.dtype} [{self.equation}]")

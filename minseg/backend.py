@@ -43,7 +43,7 @@ class Backend:
             raise AttributeError(f"{name!r} is not a primitive of kernels/spec.py")
         primitive = spec.PRIMITIVES[name]
         kernel = self.implementation(primitive)
-        arrays = [(position, argument) for position, argument, _ in primitive.arrays()]
+        arrays = [(position, argument) for position, argument, _ in primitive.arrays]
 
         def call(*args):
             args = list(args)

@@ -28,7 +28,7 @@ def as_tuple(results) -> tuple:
 
 def _change_floats(name: str, args: tuple, change: Callable) -> tuple:
     args = list(args)
-    for position, _, is_float in PRIMITIVES[name].arrays():
+    for position, _, is_float in PRIMITIVES[name].arrays:
         if is_float and args[position] is not None:
             args[position] = change(args[position])
     return tuple(args)
@@ -329,7 +329,7 @@ def conform(name: str, kernel: Callable, args: tuple, factor: float = 1.0) -> No
     arguments as they are; dtypes and shapes must be those of the shape rule; values must be within ``factor`` times the bound.
     """
     primitive = PRIMITIVES[name]
-    floats = [args[position] for position, _, is_float in primitive.arrays() if is_float and args[position] is not None]
+    floats = [args[position] for position, _, is_float in primitive.arrays if is_float and args[position] is not None]
     dtype = floats[0].dtype
     before = [array.tobytes() for array in args if isinstance(array, np.ndarray)]
     with memory.poisoned(), np.errstate(all="ignore"):

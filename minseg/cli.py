@@ -1,0 +1,275 @@
+"""The commands: what they take, and one short function for each. What they do stands in the rooms below.
+
+Heavy imports (Numba, Matplotlib) come inside the functions, so that ``minseg --help`` answers at once.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from minseg import __version__
+from minseg.errors import ArgumentError, GradcheckError, MinsegError
+
+WRONG, FAILED, INTERRUPTED = 2, 1, 130
+"""Exit codes: bad input; a check that failed; Ctrl-C."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; every error on purpose ends in one line on stderr and a non-zero exit code."""
+    args = parser().parse_args(argv)
+    try:
+        code = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read the output (head, say) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (MinsegError, OSError) as error:
+        if args.debug:
+            raise
+        print(f"minseg: error: {error}", file=sys.stderr)
+        return FAILED if isinstance(error, GradcheckError) else WRONG
+    except KeyboardInterrupt:
+        print("minseg: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    top = argparse.ArgumentParser(
+        prog="minseg", description="Image segmentation by convolutional networks, from scratch."
+    )
+    top.add_argument("--version", action="version", version=f"minseg {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_predict(commands)
+    _add_gradcheck(commands)
+    _add_bench(commands)
+    _add_doctor(commands)
+    return top
+
+
+def _command(commands, name: str, run, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_train(commands) -> None:
+    command = _command(
+        commands, "train", train, "train a network, score it on held-out images and draw its predictions"
+    )
+    option = command.add_argument
+    option("--data", help="nuclei (default), earth, voc:DIR, folder:DIR or binary:DIR")
+    option("--classes", help="class names in the order of the labels: a,b,c or a file with one a line")
+    option("--model", help="network (default unet)")
+    option("--widths", type=_integers, metavar="A,B,C", help="channels of each level of the U-Net, as in 8,16,32")
+    option("--backend", help="numpy, numba, cupy, emulator or auto (default)")
+    option("--loss", help="ce (cross-entropy), dice, ce+dice, bce or mse")
+    option("--optimizer", help="adam or sgd (with momentum)")
+    option("--lr", type=float, help="learning rate at the start")
+    option("--schedule", help="constant, polynomial or cosine")
+    option("--steps", type=int, help="steps to train")
+    option("--batch-size", type=int, help="images a step")
+    option("--crop", type=int, metavar="PIXELS", help="side of the square windows to train on")
+    option("--validate-every", type=int, metavar="STEPS", help="steps between validations and checkpoints")
+    option("--seed", type=int, help="for initial weights, batches and augmentation")
+    option("--out", type=Path, metavar="DIR", help="folder to write to (default runs/DATA, or runs/DATA-2 and so on)")
+    option("--resume", nargs="?", const=True, metavar="DIR", help="go on with the run in DIR, or with the latest one")
+    option("--threads", type=int, help="threads of the kernels (default: all cores)")
+
+
+def _add_evaluate(commands) -> None:
+    command = _command(commands, "evaluate", evaluate, "score a trained run on held-out images")
+    command.add_argument("folder", type=Path, metavar="RUN", help="folder that minseg train wrote")
+    command.add_argument("--data", help="other data than the run was trained on, with the same classes")
+    command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
+    command.add_argument("--threads", type=int, help="threads of the kernels")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_predict(commands) -> None:
+    command = _command(commands, "predict", predict, "segment images of any size: a mask and an overlay for each")
+    command.add_argument("folder", type=Path, metavar="RUN", help="folder that minseg train wrote")
+    command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    command.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default RUN/predictions)")
+    command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
+    command.add_argument("--threads", type=int, help="threads of the kernels")
+
+
+def _add_gradcheck(commands) -> None:
+    command = _command(commands, "gradcheck", gradcheck, "compare the gradient of every operation with differences")
+    command.add_argument(
+        "operation", nargs="?", metavar="OP", help="only this operation, or those that match, as in 'conv*'"
+    )
+    command.add_argument("--backend", help="only this backend (default: all that work here)")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_bench(commands) -> None:
+    command = _command(commands, "bench", bench, "time every operation and a training step")
+    command.add_argument("--peer", choices=["torch"], help="compare with PyTorch, interleaved in one process")
+    command.add_argument("--threads", type=int, default=2, help="threads on both sides (default 2)")
+    command.add_argument("--rounds", type=int, default=15, help="interleaved rounds (default 15)")
+    command.add_argument("--only", metavar="TEXT", help="only what has this text in its name")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_doctor(commands) -> None:
+    command = _command(commands, "doctor", doctor, "say what is installed, which backends work and why others do not")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers as in 8,16,32, got {text!r}") from None
+
+
+# ------------------------------------------------------------------------------------------------------------- commands
+
+
+def train(args) -> int:
+    """``minseg train``"""
+    from minseg import runs
+
+    _use_threads(args.threads)
+    settings, folder = _settings_and_folder(args)
+    trainer, data = runs.prepare(settings, folder)
+    if args.resume:
+        trainer.resume()
+    print(
+        f"{runs.network_name(settings)} with {trainer.model.num_parameters()} weights on {data.name}; writing to {folder}"
+    )
+    signal.signal(signal.SIGINT, _finish_step_then_stop(trainer))
+    try:
+        finished = trainer.fit()
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if not finished:
+        print(f"stopped after step {trainer.step} of {trainer.steps}; go on with: minseg train --resume {folder}")
+        return INTERRUPTED
+    outcome = runs.finish(trainer, data, settings)
+    print(f"\n{outcome.table()}\n")
+    print(
+        f"scores of step {outcome.step}, the best of {trainer.steps} on these images; {outcome.seconds:.0f} s of training"
+    )
+    print("\n".join(f"wrote {path}" for path in [folder / "model.safetensors", *outcome.pictures]))
+    return 0
+
+
+def _settings_and_folder(args):
+    """What was asked for; with ``--resume`` on top of what the run was made from, whatever was not asked for."""
+    from dataclasses import fields, replace
+
+    from minseg import runs
+
+    given = {field.name: getattr(args, field.name) for field in fields(runs.Settings)}
+    given = {key: value for key, value in given.items() if value is not None}
+    data = given.get("data", "nuclei")
+    base = args.out or Path("runs") / data.partition(":")[0]
+    if not args.resume:
+        settings = runs.settings_for(**{**given, "data": data})
+        if args.out and (args.out / "config.json").exists():
+            raise ArgumentError(
+                f"{args.out} holds a run already; name another --out, or go on with --resume {args.out}"
+            )
+        return settings, args.out or runs.new_folder(base)
+    folder = runs.latest_folder(base) if args.resume is True else Path(args.resume)
+    stored, _ = runs.read_config(folder)
+    settings = replace(stored, **given)
+    runs.check(settings)
+    return settings, folder
+
+
+def _finish_step_then_stop(trainer):
+    """A handler for Ctrl-C: the first ends the training after its step, a second one ends the program."""
+
+    def handle(signum, frame) -> None:
+        trainer.stop = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    return handle
+
+
+def evaluate(args) -> int:
+    """``minseg evaluate``"""
+    from minseg import runs
+    from minseg.files import jsonable
+
+    run = _open_run(args)
+    data = runs.open_data_of(run, args.data)
+    confusion = runs.evaluate(run.model, data, run.preprocess)
+    if args.json:
+        print(json.dumps(jsonable(confusion.to_dict(data.class_names)), indent=2, ensure_ascii=False))
+    else:
+        print(f"{args.folder} on the held-out part of {data.name}, {len(data.val)} image{'s'[: len(data.val) > 1]}\n")
+        print(confusion.table(data.class_names))
+    return 0
+
+
+def predict(args) -> int:
+    """``minseg predict``"""
+    from minseg import runs
+
+    run = _open_run(args)
+    for mask, overlay in runs.predict_files(run, args.images, args.out or args.folder / "predictions"):
+        print(f"wrote {mask} and {overlay}")
+    return 0
+
+
+def _open_run(args):
+    from minseg import runs
+    from minseg.backend import use_backend
+
+    _use_threads(args.threads)
+    settings, _ = runs.read_config(args.folder)
+    use_backend(args.backend or settings.backend)
+    return runs.open_run(args.folder)
+
+
+def gradcheck(args) -> int:
+    """``minseg gradcheck``"""
+    from minseg.testing import gradients
+
+    return gradients.main(args)
+
+
+def bench(args) -> int:
+    """``minseg bench``"""
+    from minseg.testing import bench
+
+    return bench.main(args)
+
+
+def doctor(args) -> int:
+    """``minseg doctor``"""
+    from minseg.testing import doctor
+
+    report = doctor.examine()
+    print(json.dumps(report, indent=2) if args.json else doctor.table(report))
+    return 0 if report["healthy"] else FAILED
+
+
+def _use_threads(count: int | None) -> None:
+    if count is None:
+        return
+    import numba
+
+    most = numba.config.NUMBA_NUM_THREADS
+    if not 1 <= count <= most:
+        raise ArgumentError(f"--threads must be 1 to {most} on this machine, got {count}")
+    numba.set_num_threads(count)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,300 @@
+"""The training loop: steps, validation, checkpoints, and a resumed run that equals the uninterrupted one bit for bit.
+
+What a step does depends only on the seed, the step's number and the state in the checkpoint: batches are a pure function of
+(seed, step), and every Dropout gets a generator made of (seed, step, position).
+"""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from minseg.autograd import tensor
+from minseg.errors import ArgumentError, FileError, MinsegError, NonFiniteError, nearest_names
+from minseg.files import jsonable, read_json, write_json
+from minseg.weights import load_metadata, load_weights, save_weights
+
+SCHEDULES = ("constant", "polynomial", "cosine")
+
+
+def learning_rate(schedule: str, lr: float, steps: int) -> Callable[[int], float]:
+    """The learning rate as a function of the step: constant, or falling to almost 0 at the last of ``steps``.
+
+    >>> rate = learning_rate("cosine", 0.1, 100)
+    >>> rate(0), round(rate(50), 3)
+    (0.1, 0.05)
+    """
+    rates = {
+        "constant": lambda step: lr,
+        "polynomial": lambda step: lr * (1 - step / steps) ** 0.9,
+        "cosine": lambda step: lr * (1 + math.cos(math.pi * step / steps)) / 2,
+    }
+    if schedule not in rates:
+        raise ArgumentError(f"unknown schedule {schedule!r}; {nearest_names(schedule, rates)}")
+    return rates[schedule]
+
+
+class Trainer:
+    """Train a model, validate it now and then, and keep its best and its last state in a folder.
+
+    Parameters
+    ----------
+    model : Module
+        Maps images (N, C, H, W) to logits.
+    optimizer : SGD or Adam
+    loss : callable
+        (logits, labels) -> Tensor of one number.
+    loader : Loader
+        ``stream(start, stop)`` yields (images, labels) of each step.
+    steps : int
+        The step to stop at.
+    out : path
+        Folder for ``model.safetensors`` (the best so far), ``checkpoint.safetensors`` (the last), ``config.json`` and
+        ``history.json``.
+    validate : callable, optional
+        model -> dict with at least ``mean_iou``, which decides which state is the best. Without it the last one is.
+    validate_every : int
+        Steps between validations, each followed by a checkpoint.
+    schedule : callable, optional
+        step -> learning rate; by default that of the optimizer, constant.
+    config : dict, optional
+        What the run was made from; ``resume`` refuses a folder that was made from something else.
+    seed : int
+        For Dropout.
+    progress : bool
+        Report on stderr: a bar on a terminal, elsewhere a line now and then.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    history : dict
+        ``loss``: a number a step; ``validation``: what ``validate`` said, with step and seconds.
+    stop : bool
+        Set it (from a signal handler, say) and ``fit`` finishes its step, saves and returns False.
+    """
+
+    def __init__(
+        self,
+        model,
+        optimizer,
+        loss: Callable,
+        loader,
+        *,
+        steps: int,
+        out: str | os.PathLike,
+        validate: Callable[[object], dict] | None = None,
+        validate_every: int = 25,
+        schedule: Callable[[int], float] | None = None,
+        config: dict | None = None,
+        seed: int = 0,
+        progress: bool = True,
+    ):
+        if steps < 1 or validate_every < 1:
+            raise ArgumentError(
+                f"Trainer: steps and validate_every must be at least 1, got {steps} and {validate_every}"
+            )
+        self.model, self.optimizer, self.loss, self.loader = model, optimizer, loss, loader
+        self.steps, self.out, self.seed, self.progress = steps, Path(out), seed, progress
+        self.validate, self.validate_every = validate, validate_every
+        self.schedule = schedule or learning_rate("constant", optimizer.lr, steps)
+        self.config = config or {}
+        self.step = 0
+        self.history: dict = {"loss": [], "validation": []}
+        self.best_score, self.best_step = -math.inf, 0
+        self.stop = False
+        self._seconds_before = 0.0
+
+    # ---------------------------------------------------------------------------------------------------------- the loop
+
+    def fit(self) -> bool:
+        """Train up to ``steps``; True if it got there, False if ``stop`` was set (the state is saved then).
+
+        Raises
+        ------
+        NonFiniteError
+            If the loss or a weight becomes NaN or infinite; the checkpoint before stays.
+        FileError
+            If a file cannot be written; the files before stay.
+        """
+        if self.step == 0:
+            write_json(self.out / "config.json", self.config)
+        self._started = time.perf_counter()
+        self.model.train()
+        batches = self.loader.stream(self.step, self.steps)
+        with closing(batches), Progress(self.steps, self.step, self.progress) as progress:
+            for images, labels in batches:
+                progress.advance(self.train_step(images, labels))
+                if self.step % self.validate_every == 0 or self.step == self.steps:
+                    self._validate(progress)
+                    self.save_checkpoint()
+                if self.stop and self.step < self.steps:
+                    self.save_checkpoint()
+                    return False
+        return True
+
+    def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
+        """One step: forward, backward, update. Returns the loss."""
+        self._seed_dropout()
+        self.optimizer.lr = self.schedule(self.step)
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(tensor(images)), labels)
+        value = float(loss.item())
+        if not math.isfinite(value):
+            raise NonFiniteError(self._diverged(f"the loss became {value}"))
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self.history["loss"].append(value)
+        return value
+
+    def _seed_dropout(self) -> None:
+        for position, module in enumerate(self.model.modules()):
+            if hasattr(module, "rng"):
+                module.rng = np.random.default_rng((self.seed, self.step, position))
+
+    def _validate(self, progress: "Progress") -> None:
+        self._expect_finite_weights()
+        entry = {"step": self.step, "seconds": round(self.seconds, 3)}
+        entry |= self.validate(self.model) if self.validate else {}
+        self.history["validation"].append(entry)
+        score = entry.get("mean_iou", float(self.step))  # without validation the last state counts as the best
+        if score > self.best_score:
+            self.best_score, self.best_step = score, self.step
+            save_weights(self.model, self.out / "model.safetensors")
+        progress.report(entry.get("mean_iou"))
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in ``fit``, that of the runs before a resume included."""
+        return self._seconds_before + time.perf_counter() - self._started
+
+    # ------------------------------------------------------------------------------------------------------- checkpoints
+
+    def save_checkpoint(self) -> None:
+        """Write history and checkpoint. In this order: a history that runs ahead is cut on resume."""
+        self._expect_finite_weights()
+        write_json(self.out / "history.json", self.history)
+        arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
+        arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
+        numbers = {
+            "step": self.step,
+            "best_step": self.best_step,
+            "best_score": self.best_score,
+            "seconds": self.seconds,
+        }
+        save_weights(arrays, self.out / "checkpoint.safetensors", {name: repr(n) for name, n in numbers.items()})
+
+    def resume(self) -> None:
+        """Go back to the state of the folder's checkpoint.
+
+        Raises
+        ------
+        FileError
+            If there is none, it is damaged, or the folder's ``config.json`` differs from ``config`` (the keys are named).
+        """
+        self._expect_same_config()
+        path = self.out / "checkpoint.safetensors"
+        arrays, numbers = load_weights(path), load_metadata(path)
+        history = read_json(self.out / "history.json")
+        try:
+            self.model.load_state_dict(_below("model.", arrays))
+            self.optimizer.load_state_dict(_below("optimizer.", arrays))
+            self.step, self.best_step = int(numbers["step"]), int(numbers["best_step"])
+            self.best_score, self._seconds_before = float(numbers["best_score"]), float(numbers["seconds"])
+            self.history = {
+                "loss": history["loss"][: self.step],
+                "validation": [entry for entry in history["validation"] if entry["step"] <= self.step],
+            }
+        except (KeyError, TypeError, ValueError, MinsegError) as error:
+            raise FileError(f"{path} is not a checkpoint of this run: {error}") from error
+
+    def _expect_same_config(self) -> None:
+        stored = read_json(self.out / "config.json")
+        differing = differences(stored, jsonable(self.config))
+        if differing:
+            raise FileError(
+                f"cannot resume {self.out}: it was made with another configuration ({'; '.join(differing)}); "
+                "resume with the same options and data, or train into another folder"
+            )
+
+    def _expect_finite_weights(self) -> None:
+        for name, array in self.model.state_dict().items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise NonFiniteError(self._diverged(f"{name} became NaN or infinite"))
+
+    def _diverged(self, what: str) -> str:
+        path = self.out / "checkpoint.safetensors"
+        kept = f"the last good state is kept in {path}" if path.exists() else "no state had been saved yet"
+        return f"{what} at step {self.step}; {kept}. Try a smaller learning rate (it was {self.optimizer.lr:g})"
+
+
+def differences(stored: dict, wanted: dict, prefix: str = "") -> list[str]:
+    """What differs between two configurations, as ``key: stored -> wanted``.
+
+    >>> differences({"lr": 0.1, "seed": 0}, {"lr": 0.2, "seed": 0})
+    ['lr: 0.1 -> 0.2']
+    """
+    found = []
+    for key in {**stored, **wanted}:  # in their own order
+        here, there = stored.get(key), wanted.get(key)
+        if isinstance(here, dict) and isinstance(there, dict):
+            found += differences(here, there, f"{prefix}{key}.")
+        elif here != there:
+            found.append(f"{prefix}{key}: {here} -> {there}")
+    return found
+
+
+def _below(prefix: str, arrays: dict) -> dict:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+class Progress:
+    """How far a training is: a bar on a terminal; elsewhere about ten lines in all, which a log keeps readable."""
+
+    def __init__(self, steps: int, start: int, shown: bool):
+        self.steps, self.done, self.shown = steps, start, shown
+        self.started, self.start = time.perf_counter(), start
+        self.loss, self.score = math.nan, None
+        self.bar = None
+
+    def __enter__(self) -> "Progress":
+        if self.shown and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=self.steps, initial=self.start, unit="step", dynamic_ncols=True, leave=True)
+            self.bar.set_description("first step, kernels compile once")
+        elif self.shown:
+            print(f"training from step {self.start} to {self.steps}; kernels compile on the first run", file=sys.stderr)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def advance(self, loss: float) -> None:
+        """One more step is done."""
+        self.done += 1
+        smooth = 0.9
+        self.loss = loss if math.isnan(self.loss) else smooth * self.loss + (1 - smooth) * loss
+        if self.bar is not None:
+            self.bar.set_description("training", refresh=False)
+            self.bar.set_postfix_str(self._scores(), refresh=False)
+            self.bar.update()
+        elif self.shown and (self.done % max(1, self.steps // 10) == 0 or self.done == self.steps):
+            speed = 1000 * (time.perf_counter() - self.started) / (self.done - self.start)
+            print(f"step {self.done}/{self.steps}  {self._scores()}  {speed:.0f} ms/step", file=sys.stderr, flush=True)
+
+    def report(self, score: float | None) -> None:
+        """A validation's mean IoU, shown from now on."""
+        self.score = score
+        if self.bar is not None:
+            self.bar.set_postfix_str(self._scores())
+
+    def _scores(self) -> str:
+        return f"loss {self.loss:.3f}" + ("" if self.score is None else f"  held-out mIoU {self.score:.3f}")
