@@ -320,9 +320,7 @@ def cross_entropy(z: Floats, target: Labels, weight: Floats | None, ignore_index
 
 
 @primitive("loss", "loss.ce_grad", shapes.cross_entropy_grad_z)
-def cross_entropy_grad_z(
-    g: Floats, z: Floats, lse: Floats, target: Labels, weight: Floats | None, ignore_index: int
-):
+def cross_entropy_grad_z(g: Floats, z: Floats, lse: Floats, target: Labels, weight: Floats | None, ignore_index: int):
     """g weight[t] (exp(z - lse) - onehot(t)) at each pixel, 0 where t is ignored; g (N, H, W)."""
 
 

@@ -53,7 +53,9 @@ class Backend:
                     args[position] = self.xp.asarray(args[position], order="C")
             primitive.check(*args)
             result = kernel(*args)
-            return np.asarray(result) if isinstance(result, np.generic) else result  # NumPy turns 0-d arrays into scalars
+            return (
+                np.asarray(result) if isinstance(result, np.generic) else result
+            )  # NumPy turns 0-d arrays into scalars
 
         call.__name__, call.__doc__ = name, primitive.doc
         setattr(self, name, call)  # the next call finds it without coming here

@@ -75,9 +75,7 @@ def conv2d_grad_b(gy):
     return gy.sum(axis=(0, 2, 3))
 
 
-def conv_transpose2d(
-    x, w, b, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int
-):
+def conv_transpose2d(x, w, b, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int):
     """eq: conv.transpose2d. The transpose of the convolution with the same w: conv2d_grad_x, plus b."""
     y_shape = shapes.conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
     y = conv2d_grad_x(x, w, y_shape, stride, padding, dilation, groups)

@@ -17,6 +17,7 @@ import numpy as np
 
 import minseg
 from minseg import backend, models, nn, ops, optim
+from minseg.autograd import Function
 from minseg.errors import BackendError
 
 Work = Callable[[], object]
@@ -48,11 +49,13 @@ class Ceilings:
 def interleave(contenders: dict[str, Work], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each contender in each round; they take turns, after two rounds of warming up.
 
-    Before it is timed each runs once: the threads of whoever ran before spin for about a millisecond before they fall asleep.
+    Each waits until the threads of whoever ran before have fallen asleep (OpenMP's spin for some 20 ms after their work), and wakes
+    its own by running once before it is timed.
     """
     times = {name: [] for name in contenders}
     for turn in range(rounds + 2):
         for name, work in contenders.items():
+            time.sleep(0.05)
             work()
             start = time.perf_counter()
             work()
@@ -113,14 +116,22 @@ class Case:
     bytes: float | None = None
 
 
-def _forward_backward(function, *inputs):
+class Source(Function):
+    """An input whose gradient is computed and dropped, as torch.autograd.grad does: no leaf keeps a copy of it."""
+
+    def forward(self, x):
+        return x
+
+    def backward(self, gy):
+        return (None,)
+
+
+def _forward_backward(function, *leaves):
     """A training use of one operation: forward, and backward for all inputs from a fixed cotangent."""
-    cotangent = np.ones_like(function(*inputs).data)
+    cotangent = np.ones_like(function(*leaves).data)
 
     def work():
-        for t in inputs:
-            t.grad = None
-        function(*inputs).backward(cotangent)
+        function(*map(Source.apply, leaves)).backward(cotangent)
 
     return work
 
