@@ -146,7 +146,8 @@ def forward_strip(x, image, groups, win, i0, rows, pitch, offset, panels, bias, 
 @parallel_kernel
 def forward(x, jobs, groups, win, most, pitch, offset, panels, bias, O, y):
     strips = (win.I + most - 1) // most
-    for job in prange(jobs * strips):
+    for index in prange(jobs * strips):
+        job = np.int64(index)
         i0 = job % strips * most
         rows = min(most, win.I - i0)
         forward_strip(x, job // strips, groups, win, i0, rows, pitch, offset, panels, bias, O, y)
@@ -176,7 +177,7 @@ def backward_image(gy, image, groups, win, most, pitch, offset, panels, x):
 def backward_x(gy, jobs, groups, win, most, pitch, offset, panels, x):
     """An image of a group is one thread's alone, so no two threads add to the same pixel."""
     for image in prange(jobs):
-        backward_image(gy, image, groups, win, most, pitch, offset, panels, x)
+        backward_image(gy, np.int64(image), groups, win, most, pitch, offset, panels, x)
 
 
 @kernel
@@ -206,7 +207,7 @@ def backward_w(gy, x, jobs, groups, win, most, pitch, offset, O, gw):
     """gw[part, group]: each part sums over its own strips."""
     for job in prange(len(gw) * groups):
         sums = gw[job // groups, job % groups]
-        sum_strips(gy, x, job, jobs, len(gw), groups, win, most, pitch, offset, O, sums)
+        sum_strips(gy, x, np.int64(job), jobs, len(gw), groups, win, most, pitch, offset, O, sums)
 
 
 def panels_of(w, groups: int, outs: int, ins: int, out_step: int, in_step: int):

@@ -196,7 +196,7 @@ def correlate_strip(job, x, s, offset, start, panels, bias, y, target, splits):
 def correlate(x, s, offset, start, panels, bias, y, target, splits):
     """y[n, o, step_i i + a, step_j j + b] = bias[o] + sum_k w[f, o, k] strip[offset[f, k] + (i, j)], for each phase f = (a, b)."""
     for job in prange(strips_in(s) * s.groups * splits):
-        correlate_strip(job, x, s, offset, start, panels, bias, y, target, splits)
+        correlate_strip(np.int64(job), x, s, offset, start, panels, bias, y, target, splits)
 
 
 def splits_for(s: Strips, O: int) -> int:
@@ -303,7 +303,7 @@ def sum_strips(job, gy, x, s, offset, O, splits, gw):
 def correlate_gradient(gy, x, s, offset, O, splits, gw):
     """gw[part, group]: each part sums gy cols' over its own strips."""
     for job in prange(len(gw) * s.groups * splits):
-        sum_strips(job, gy, x, s, offset, O, splits, gw)
+        sum_strips(np.int64(job), gy, x, s, offset, O, splits, gw)
 
 
 def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):

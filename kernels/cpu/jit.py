@@ -49,6 +49,9 @@ def parallel_kernel(function=None, *, fastmath=frozenset(ROUNDING)):
 
     Each iteration writes its own part of the output, and sums are split into parts whose number depends on the shape alone: the
     bits of a result do not depend on the number of threads.
+
+    Hand the loop's index to another kernel as ``np.int64(index)``: Numba sees it as signed first and as unsigned in the end, and
+    would compile that kernel for both.
     """
     if function is None:
         return lambda function: parallel_kernel(function, fastmath=fastmath)

@@ -53,6 +53,31 @@ def sgd_update(
 
 
 @parallel_kernel
+def _rmsprop(p, g, v, lr, alpha, rest, eps, weight_decay, new_p, new_v):
+    for t in prange((p.size + BLOCK - 1) // BLOCK):
+        start, stop = t * BLOCK, (t + 1) * BLOCK
+        ps, gs, vs = p[start:stop], g[start:stop], v[start:stop]
+        next_p, next_v = new_p[start:stop], new_v[start:stop]
+        for i in range(ps.size):
+            decayed = gs[i] + weight_decay * ps[i]
+            next_v[i] = alpha * vs[i] + rest * (decayed * decayed)  # eq: opt.rmsprop_v
+        for i in range(ps.size):
+            next_p[i] = ps[i] - lr * (gs[i] + weight_decay * ps[i]) / (math.sqrt(next_v[i]) + eps)
+
+
+def rmsprop_update(p, g, v, lr: float, alpha: float, eps: float, weight_decay: float):
+    """eq: opt.rmsprop"""
+    number = p.dtype.type
+    new_p, new_v = memory.empty(p.shape, p.dtype), memory.empty(p.shape, p.dtype)
+    _rmsprop(
+        *(a.reshape(-1) for a in (p, g, v)),
+        *map(number, (lr, alpha, 1 - alpha, eps, weight_decay)),
+        *(a.reshape(-1) for a in (new_p, new_v)),
+    )
+    return new_p, new_v
+
+
+@parallel_kernel
 def _adam(p, g, m, v, rate, beta1, rest1, beta2, rest2, correction2, eps, weight_decay, new_p, new_m, new_v):
     for t in prange((p.size + BLOCK - 1) // BLOCK):
         start, stop = t * BLOCK, (t + 1) * BLOCK
