@@ -21,7 +21,7 @@ class Erratum:
     kind: str
     """``formula`` (with its legend), ``code``, ``prose`` or ``reference``."""
     printed: str
-    """What the documents say: a formula verbatim, anything else retold."""
+    """What the documents say: a formula verbatim between dollar signs, anything else retold."""
     correct: str
     why: str
     """The proof, in a few sentences."""
@@ -69,7 +69,7 @@ _ALL = (
         places=("D1 3.1", "D3 3.3.1"),
         title="the printed convolution is not what the code computes",
         kind="formula",
-        printed=r"y(x,y) = \sum_{i=1}^{k}\sum_{j=1}^{k}w(i,j) \cdot x(x-i,y-j), and in D3 x(i-p+1, j-q+1) \cdot k(p, q)",
+        printed=r"$y(x,y) = \sum_{i=1}^{k}\sum_{j=1}^{k}w(i,j) \cdot x(x-i,y-j)$, and in D3 $x(i-p+1, j-q+1) \cdot k(p, q)$",
         correct="Cross-correlation, where the index is added: conv.corr2d. It is what Conv2d and Conv2D compute.",
         why=(
             "Subtracting the index turns the kernel by 180 degrees: substitute p -> k+1-p. The two agree for every "
@@ -127,7 +127,7 @@ _ALL = (
         places=("D1 3.2",),
         title="the window is called a size and used as a set",
         kind="formula",
-        printed=r"p_{max}(x,y) = \max_{i,j \in W} x(x+i,y+j), W explained as the size of the window",
+        printed=r"$p_{max}(x,y) = \max_{i,j \in W} x(x+i,y+j)$, W explained as the size of the window",
         correct="W is the set of offsets {0, ..., k-1}.",
         why="A number has no elements for i and j to run through.",
         equations=("pool.max2d",),
@@ -138,7 +138,7 @@ _ALL = (
         places=("D1 3.2",),
         title="the window of the mean starts one pixel too late",
         kind="formula",
-        printed=r"p_{avg}(x,y) = \frac{1}{k^2} \sum_{i=1}^{k}\sum_{j=1}^{k} x(x+i,y+j)",
+        printed=r"$p_{avg}(x,y) = \frac{1}{k^2} \sum_{i=1}^{k}\sum_{j=1}^{k} x(x+i,y+j)$",
         correct=r"i and j from 0 to k-1: pool.avg2d.",
         why=(
             "Where pixels count from 1, no window reads row 1 or column 1, and the window is not that of the maximum "
@@ -164,9 +164,9 @@ _ALL = (
         places=("D3 3.3.2.1", "D3 3.3.2.2"),
         title="the windows leave the image, and the maximum has the limits of a sum",
         kind="formula",
-        printed=r"y(i,j) = \max_{p=1}^{k}\max_{q=1}^{k} x(i-p+1, j-q+1)",
+        printed=r"$y(i,j) = \max_{p=1}^{k}\max_{q=1}^{k} x(i-p+1, j-q+1)$",
         correct=(
-            r"\max_{1 \le p \le k}, and only i, j \ge k; over the border a maximum reads -inf: pool.max2d, "
+            r"$\max_{1 \le p \le k}$, and only $i, j \ge k$; over the border a maximum reads -inf: pool.max2d, "
             r"pool.max2d_padded."
         ),
         why=(
@@ -196,8 +196,8 @@ _ALL = (
         places=("D3 3.3.2.2",),
         title="a mean of k k pixels divided by k",
         kind="formula",
-        printed=r"y(i,j) = \frac{1}{k} \sum_{p=1}^{k}\sum_{q=1}^{k} x(i-p+1, j-q+1)",
-        correct=r"\frac{1}{k^{2}}, as D1 has it: pool.avg2d.",
+        printed=r"$y(i,j) = \frac{1}{k} \sum_{p=1}^{k}\sum_{q=1}^{k} x(i-p+1, j-q+1)$",
+        correct=r"$\frac{1}{k^{2}}$, as D1 has it: pool.avg2d.",
         why="On an image that is c everywhere the sum is k k c, so the formula gives k c instead of c.",
         equations=("pool.avg2d",),
         witness=f"{_FORMULA}.err_10",
@@ -207,7 +207,7 @@ _ALL = (
         places=("D3 3.3.3.1",),
         title="binary cross-entropy where there are many classes",
         kind="formula",
-        printed=r"L = -\frac{1}{N} \sum_{n=1}^{N} \left[y_n \log(\hat{y}_n) + (1-y_n) \log(1-\hat{y}_n)\right]",
+        printed=r"$L = -\frac{1}{N} \sum_{n=1}^{N} \left[y_n \log(\hat{y}_n) + (1-y_n) \log(1-\hat{y}_n)\right]$",
         correct="loss.ce: minus the logarithm of the true class's probability. The code has ten classes and uses that.",
         why=(
             "Over the entries of a one-hot vector the formula also scores the wrong classes, and gives another "
@@ -223,7 +223,7 @@ _ALL = (
         places=("D3 3.3.3.1", "D3 3.3.3.2"),
         title="the mean is taken twice",
         kind="formula",
-        printed=r"L = \frac{1}{N} \sum_{n=1}^{N} L_n, after a cross-entropy that has 1/N already",
+        printed=r"$L = \frac{1}{N} \sum_{n=1}^{N} L_n$, after a cross-entropy that has 1/N already",
         correct="One mean: either in the cross-entropy or after it.",
         why=(
             "If L_n is the first formula's share of sample n, the second divides by N again; if N = 1 inside, both "
@@ -238,7 +238,7 @@ _ALL = (
         places=("D3 3.3.3.1",),
         title="a perfect prediction has no loss at all: 0 log 0",
         kind="formula",
-        printed=r"y_n \log(\hat{y}_n) + (1-y_n) \log(1-\hat{y}_n) without saying which predictions are allowed",
+        printed=r"$y_n \log(\hat{y}_n) + (1-y_n) \log(1-\hat{y}_n)$ without saying which predictions are allowed",
         correct="Predictions strictly between 0 and 1; or compute it from logits: loss.bce_logits, loss.ce.",
         why=(
             "For y = p = 1 the second term is 0 log 0, which is NaN. The code's predictions are not even "
@@ -281,7 +281,7 @@ _ALL = (
         title="a maximum over nothing",
         kind="formula",
         printed=r"y = max(x_{i,j})",
-        correct=r"y_{i,j} = \max_{p}\max_{q} x_{si+p,sj+q}: pool.max2d.",
+        correct=r"$y_{i,j} = \max_{p}\max_{q} x_{si+p,sj+q}$: pool.max2d.",
         why=(
             "i and j are bound by nothing and no window is given, so it cannot be evaluated; over all i and j it is "
             "a single number."

@@ -116,7 +116,7 @@ def test_a_wrong_equation_does_not_pass():
 @pytest.mark.parametrize("id", STANDARD_FORMS)
 def test_the_standard_forms_are_registered_to_the_letter(id):
     assert get(id).latex == STANDARD_FORMS[id]
-    assert get(id).status == ("planned" if id == "loss.focal" else "implemented")
+    assert get(id).status == "implemented"
 
 
 def test_the_further_ids_are_registered():
