@@ -15,16 +15,22 @@ ALIGN = 32
 
 
 @contextlib.contextmanager
-def evaluating(model) -> Iterator[None]:
-    """Inside this block the model is in evaluation mode and nothing is recorded; each module's mode is restored."""
+def evaluation_mode(model) -> Iterator[None]:
+    """Inside this block the model is in evaluation mode; afterwards each module is in the mode that it had."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with no_grad():
-            yield
+        yield
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextlib.contextmanager
+def evaluating(model) -> Iterator[None]:
+    """Inside this block the model is in evaluation mode and nothing is recorded."""
+    with evaluation_mode(model), no_grad():
+        yield
 
 
 def predict_logits(model, image: np.ndarray, tile: int = TILE, overlap: int = 64, batch_size: int = 4) -> np.ndarray:

@@ -37,6 +37,8 @@ COLOUR_OF = {
     "arid": "#d55e00",
 }
 
+HEAT_LEGEND = (("little", 0.25), ("half of the most", 0.62), ("most", 1.0))
+
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib, so it is the same everywhere
     "font.size": 10.5,
@@ -168,6 +170,119 @@ def map_figure(
     return _panel_figure(panels, ("Image", "Truth", "Prediction"), entries, title, note)
 
 
+def heat(values: np.ndarray) -> np.ndarray:
+    """Values (H, W) from 0 to 1 as colours (H, W, 3) uint8, from black over red to pale yellow, ever lighter."""
+    from matplotlib import colormaps
+
+    return np.round(255 * colormaps["inferno"](np.clip(values, 0, 1))[..., :3]).astype(np.uint8)
+
+
+def heat_overlay(image: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Heat laid over the image (H, W, C), dark and without colour: (H, W, 3) uint8. The largest value is the lightest."""
+    _expect_same_size(image, values, "heat_overlay")
+    share = values / max(float(values.max()), np.finfo(np.float32).tiny)
+    grey = np.repeat(0.55 * displayable(image).astype(np.float32).mean(axis=2, keepdims=True), 3, axis=2)
+    opacity = np.sqrt(np.clip(share, 0, 1))[..., None]
+    return np.round(grey + opacity * (heat(0.25 + 0.75 * share) - grey)).astype(np.uint8)
+
+
+def enlarge(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A layer's map (h, w) as large as the image, each value a block: pooling by 4 makes one value of 4x4 pixels.
+
+    What a network has padded below and at the right is cut off; what its pooling has left over repeats the edge.
+    """
+    steps = [max(1, round(n / m)) for n, m in zip(size, values.shape, strict=True)]
+    large = np.kron(values, np.ones(steps, values.dtype))[: size[0], : size[1]]
+    return np.pad(large, [(0, n - m) for n, m in zip(size, large.shape, strict=True)], mode="edge")
+
+
+def explanation_figure(panels: dict[str, np.ndarray], title: str = "", note: str = ""):
+    """Pictures (H, W, 3) of one image side by side under their headings, with the scale of ``heat_overlay`` below."""
+    entries = [(text, _hex(heat(np.array([[value]]))[0, 0])) for text, value in HEAT_LEGEND]
+    return _panel_figure([tuple(panels.values())], tuple(panels), entries, title, note)
+
+
+def maps_figure(maps: np.ndarray, title: str = "", most: int = 64):
+    """Feature maps or filters (K, h, w) in a grid, each from its own least value (black) to its largest (white)."""
+    shown = maps[:most]
+    columns = min(len(shown), 16 if shown.shape[1] < 12 else 8)
+    lines = -(-len(shown) // columns)
+    cell, gap, top = min(8.0 / columns, 2.0), 0.06, 0.45 if title else 0.1
+    tall = cell * shown.shape[1] / shown.shape[2]
+    width, height = 8.3, 0.15 + top + lines * (tall + gap)
+    with _style():
+        figure = _new_figure(width, height)
+        for k, values in enumerate(shown):
+            x, y = 0.15 + k % columns * cell, height - top - (k // columns + 1) * (tall + gap)
+            axes = figure.add_axes((x / width, y / height, (cell - gap) / width, tall / height))
+            axes.imshow(values, cmap="gray", interpolation="nearest", aspect="auto")
+            axes.set_axis_off()
+        if title:
+            figure.text(0.15 / width, 1 - 0.12 / height, title, va="top", fontsize=12, weight="bold")
+        return figure
+
+
+def robustness_figure(curves: Sequence, class_names: Sequence[str], examples: Sequence | None = None, title: str = ""):
+    """IoU of each class over the strength of each damage, with the damaged image below each strength.
+
+    Parameters
+    ----------
+    curves : sequence of robustness.Curve
+    class_names : sequence of str
+    examples : sequence, for each curve a sequence of (h, w, C) images, optional
+        One for each strength.
+    title : str
+    """
+    wide, tall = 4.6, 2.6
+    small = wide / max(len(curve.strengths) for curve in curves) if examples else 0.0
+    left, gap, right, top, axis = 0.65, 0.3, 1.75, 0.75 if title else 0.4, 0.62
+    width = left + len(curves) * (wide + gap) + right
+    height = top + tall + axis + small + 0.15
+    with _style():
+        figure = _new_figure(width, height)
+        for number, curve in enumerate(curves):
+            x = left + number * (wide + gap)
+            axes = figure.add_axes((x / width, (height - top - tall) / height, wide / width, tall / height))
+            _draw_robustness(axes, curve, class_names, first=number == 0, last=number == len(curves) - 1)
+            for i, image in enumerate(examples[number] if examples else ()):
+                each = wide / len(curve.strengths)
+                place = ((x + i * each + 0.02) / width, 0.1 / height, (each - 0.04) / width, (small - 0.04) / height)
+                picture = figure.add_axes(place)
+                picture.imshow(_fixed_stretch(image, examples[number][0]), interpolation="nearest", aspect="auto")
+                picture.set_axis_off()
+        if title:
+            figure.text(0.15 / width, 1 - 0.12 / height, title, va="top", fontsize=14, weight="bold")
+        return figure
+
+
+def _draw_robustness(axes, curve, class_names, first: bool, last: bool) -> None:
+    places = np.arange(len(curve.strengths))
+    for k, name in enumerate(class_names if len(class_names) <= 6 else ()):
+        scores = [iou[k] for iou in curve.iou]
+        axes.plot(places, scores, color=_line_colour(class_names, k), linewidth=1.4, marker=".", label=name)
+    axes.plot(places, curve.mean_iou, color=INK, linewidth=2.2, marker="o", markersize=4, label="mean")
+    axes.set_xticks(places, [f"{strength:g}" for strength in curve.strengths])
+    axes.set_xlim(-0.5, len(places) - 0.5)
+    axes.set_ylim(0, 1)
+    axes.set_title(curve.kind.capitalize(), loc="left")
+    axes.set_xlabel(curve.unit)
+    if first:
+        axes.set_ylabel("IoU on held-out images")
+    else:
+        axes.set_yticklabels([])
+    if last:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.03))
+
+
+def _fixed_stretch(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """As ``displayable``, but stretched like the reference, so that lost contrast shows."""
+    if image.shape[2] == 3 and image.dtype == np.uint8:
+        return image
+    low, high = np.percentile(reference[..., :1].astype(np.float32), [0.5, 99.8])
+    stretched = np.clip((image[..., :1].astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) ** 0.5
+    return np.repeat(np.round(255 * stretched).astype(np.uint8), 3, axis=2)
+
+
 def curves_figure(history: dict, baseline: tuple[str, float] | None = None, title: str = ""):
     """The training loss and the validation scores against the step.
 
@@ -247,7 +362,7 @@ def _panel_figure(panels, headings, entries, title, note):
     per_line = min(len(entries), max(1, int((total_width - 2 * side) / widest)))
     lines = -(-len(entries) // per_line)
     top = 0.42 + (0.4 if title else 0)
-    bottom = 0.15 + 0.26 * lines + (0.3 if note else 0)
+    bottom = 0.15 + 0.26 * lines + (0.14 + 0.16 * len(note.splitlines()) if note else 0)
     total_height = top + sum(cell_height) + gap * (len(panels) - 1) + bottom
     with _style():
         figure = _new_figure(total_width, total_height)

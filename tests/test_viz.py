@@ -9,6 +9,7 @@ from PIL import Image
 
 from minseg import viz
 from minseg.errors import FileError, ShapeError
+from minseg.robustness import Curve
 from minseg.testing.faults import full_disk
 
 NAMES = ("background", "nuclei")
@@ -88,6 +89,37 @@ def test_sizes_must_agree(rng):
         viz.prediction_figure([viz.Row(row.image, row.truth[1:], row.prediction)], NAMES)
 
 
+def a_curve(kind, classes):
+    """What robustness.sweep gives for six strengths."""
+    strengths = (0, 0.25, 0.5, 1, 2, 32)
+    scores = tuple((0.9 - 0.1 * i,) * classes for i in range(6))
+    return Curve(kind, "standard deviation, grey levels of 255", strengths, tuple(s[0] for s in scores), scores)
+
+
+def test_heat_is_lighter_where_there_is_more_and_the_image_shines_through(rng):
+    values = np.zeros((6, 8))
+    values[2, 3], values[4, 5] = 4.0, 1.0
+    image = np.full((6, 8, 1), 60, np.uint8)
+    image[0] = 200
+    shown = viz.heat_overlay(image, values).astype(int).sum(axis=2)
+    assert shown[2, 3] > shown[4, 5] > shown[1, 0]
+    assert shown[0, 0] > shown[1, 0]
+    assert viz.heat_overlay(image, np.zeros((6, 8))).shape == (6, 8, 3)
+    with pytest.raises(ShapeError, match=r"image is \(6, 8\) and the mask \(8, 6\)"):
+        viz.heat_overlay(image, values.T)
+
+
+def test_enlarged_maps_lie_over_what_was_pooled():
+    small = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(viz.enlarge(small, (4, 6)), small.repeat(2, axis=0).repeat(2, axis=1))
+    padded = viz.enlarge(small, (7, 10))  # 2x3 blocks of 4: the network padded one row and two columns
+    assert padded.shape == (7, 10)
+    assert padded[6, 9] == 5
+    left_over = viz.enlarge(small, (9, 13))  # a pooling by 4 has left one over
+    assert left_over.shape == (9, 13)
+    np.testing.assert_array_equal(left_over[:, 12], left_over[:, 11])
+
+
 def figures(rng):
     names = ("water", "trees", "open vegetation", "arid")
     street = [f"a long class name {i}" for i in range(11)]
@@ -99,6 +131,14 @@ def figures(rng):
     yield viz.curves_figure(a_history(NAMES), ("the best threshold", 0.4), "Nuclei")
     yield viz.curves_figure(a_history(street), title="Streets")
     yield viz.curves_figure({"loss": [1.0], "validation": []})
+    picture = viz.heat_overlay(row.image, rng.random((60, 60)))
+    panels = dict.fromkeys(("Prediction", "Saliency", "Grad-CAM", "What one pixel sees"), picture)
+    yield viz.explanation_figure(panels, "What speaks for a long class name", "A note\non two lines")
+    yield viz.maps_figure(rng.standard_normal((70, 5, 9)), "Feature maps of a layer: 70 of 5x9")
+    yield viz.maps_figure(rng.standard_normal((1, 3, 3)))
+    curves = [a_curve(kind, 11) for kind in ("noise", "blur", "contrast")]
+    yield viz.robustness_figure(curves, street, [[row.image] * 6] * 3, "Streets on worse images")
+    yield viz.robustness_figure([a_curve("noise", 2)], NAMES)
 
 
 def drawn_texts(figure):

@@ -14,7 +14,8 @@ EQUATIONS = (
             Symbol("C", "channels of the image"),
         ),
         sources=(_WISH, paper("Simonyan, Vedaldi and Zisserman, ICLR workshop 2014")),
-        status="planned",
+        operations=("minseg.explain.saliency",),
+        note="For a segmentation the score is the sum of a class's logits over the pixels of interest.",
     ),
     Equation(
         id="explain.gradcam",
@@ -28,7 +29,7 @@ EQUATIONS = (
             Symbol("W", "columns of the features"),
         ),
         sources=(_WISH, paper("Selvaraju et al., ICCV 2017")),
-        note="For a segmentation the score is summed over the pixels of interest.",
-        status="planned",
+        operations=("minseg.explain.grad_cam",),
+        note="For a segmentation the score is the sum of a class's logits over the pixels of interest.",
     ),
 )

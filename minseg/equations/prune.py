@@ -16,6 +16,7 @@ EQUATIONS = (
             Source("D3", "5", ("words",), note="names compression as a wish"),
             paper("Han, Pool, Tran and Dally, NIPS 2015"),
         ),
-        status="planned",
+        operations=("minseg.compress.keep_large", "minseg.compress.prune"),
+        note="A relation in brackets is 1 where it holds, else 0. One threshold for all layers, or one for each.",
     ),
 )
