@@ -9,15 +9,10 @@ import numpy as np
 
 from minseg.data.dataset import FileDataset, SegmentationData, spread
 from minseg.data.images import IGNORE, image_size, read_mask
+from minseg.data.voc import VOC_CLASSES
 from minseg.errors import ArgumentError, DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
-# fmt: off
-VOC_CLASSES = [
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-]
-# fmt: on
 LARGEST_CROP = 128
 Pairs = list[tuple[Path, Path]]
 

@@ -72,6 +72,11 @@ class Loader:
         images, masks = zip(*samples, strict=True)
         return np.stack(images), np.stack(masks)
 
+    def names(self, step: int) -> list[str]:
+        """What the samples of this step are called, for messages."""
+        first = step * self.batch_size
+        return [sample_name(self.dataset, self._index(n)) for n in range(first, first + self.batch_size)]
+
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
         """The batches of steps start to stop - 1 (without end if None), each made ready while the one before is in use.
 

@@ -1,15 +1,18 @@
 """Which data sets there are, by the names that commands and ``open_data`` take."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from minseg.data.dataset import SegmentationData
 from minseg.data.earth import Earth
 from minseg.data.folders import open_folder, open_voc
 from minseg.data.nuclei import Nuclei
+from minseg.data.synthetic import SCENES, Scenes
 from minseg.errors import ArgumentError, DataError, nearest_names
 
-EMBEDDED = {"nuclei": Nuclei, "earth": Earth}
+EMBEDDED = {"nuclei": Nuclei, "earth": Earth} | {name: partial(Scenes, name) for name in SCENES}
+"""What comes with minseg, as pictures or drawn when asked for; each has its own classes."""
 FROM_DISK = ("voc", "folder", "binary")
 KNOWN = (*EMBEDDED, *(f"{kind}:DIR" for kind in FROM_DISK))
 
@@ -21,6 +24,7 @@ def open_data(spec: str, classes: str | Sequence[str] | None = None, seed: int =
     ----------
     spec : str
         ``nuclei``: one fluorescence micrograph, background and nucleus. ``earth``: satellite picture and land cover.
+        ``shapes``, ``streets``, ``cells``, ``faces``: drawn scenes of 64 x 64 pixels with exact masks.
         ``voc:DIR``: the PASCAL VOC layout (JPEGImages/, SegmentationClass/, ImageSets/Segmentation/{train,val}.txt).
         ``folder:DIR``: DIR/images and DIR/masks paired by name without suffix, split 80 to 20; or the same two folders in
         each of DIR/train and DIR/val.

@@ -1,29 +1,34 @@
-"""Augmentation that moves an image and its mask together, so every pixel keeps its label.
+"""Augmentation that moves whole pixels of an image and its mask together, so every pixel keeps its value and its label.
 
 A transform is called as ``transform(image, mask, rng)`` with (C, H, W) and (H, W) arrays of any dtype, and draws from
-``rng`` only. It moves pixels and never changes their values: labels stay labels. Results may be views.
+``rng`` only. Results may be views. Those that read between pixels stand in geometry.py, those that change values in colour.py.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from minseg.data.geometry import expect_size
 from minseg.data.images import size_text
-from minseg.errors import ArgumentError, DataError
+from minseg.errors import ArgumentError, DataError, nearest_names
 
 Transform = Callable[[np.ndarray, np.ndarray, np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
 
 class RandomCrop:
-    """Cut a window of this size (an integer, or height and width) at a place drawn uniformly.."""
+    """Cut a window of this size (an integer, or height and width) at a place drawn uniformly.
 
-    def __init__(self, size: int | tuple[int, int]):
-        self.size = (size, size) if np.ndim(size) == 0 else tuple(size)
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise ArgumentError(f"RandomCrop: size must be a positive integer or a pair of them, got {size!r}")
+    A smaller image is an error, or, with ``clip``, gives as much of the window as there is.
+    """
+
+    def __init__(self, size: int | tuple[int, int], clip: bool = False):
+        self.size = expect_size("RandomCrop", size)
+        self.clip = clip
 
     def __call__(self, image, mask, rng):
         (height, width), (h, w) = mask.shape, self.size
+        if self.clip:
+            h, w = min(h, height), min(w, width)
         if height < h or width < w:
             raise DataError(
                 f"the image is {size_text((height, width))}, smaller than the crop {size_text((h, w))}; "
@@ -35,17 +40,26 @@ class RandomCrop:
 
 
 class RandomFlip:
-    """Mirror left and right with probability p."""
+    """Mirror with probability p: left and right (``axis="horizontal"``), top and bottom (``"vertical"``), or ``"both"``.
 
-    def __init__(self, p: float = 0.5):
+    With ``"both"`` each of the two is drawn for itself.
+    """
+
+    AXES = ("horizontal", "vertical", "both")
+
+    def __init__(self, p: float = 0.5, axis: str = "horizontal"):
         if not 0 <= p <= 1:
             raise ArgumentError(f"RandomFlip: p must be a probability, 0 to 1, got {p}")
-        self.p = p
+        if axis not in self.AXES:
+            raise ArgumentError(f"RandomFlip: unknown axis {axis!r}; {nearest_names(axis, self.AXES)}")
+        self.p, self.axis = p, axis
 
     def __call__(self, image, mask, rng):
-        if rng.random() >= self.p:
-            return image, mask
-        return image[..., ::-1], mask[..., ::-1]  # eq: data.flip
+        if self.axis != "vertical" and rng.random() < self.p:
+            image, mask = image[..., ::-1], mask[..., ::-1]  # eq: data.flip
+        if self.axis != "horizontal" and rng.random() < self.p:
+            image, mask = image[..., ::-1, :], mask[..., ::-1, :]  # eq: data.flip_rows
+        return image, mask
 
 
 class RandomQuarterTurn:

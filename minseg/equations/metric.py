@@ -116,7 +116,40 @@ EQUATIONS = (
         ),
         symbols=(COUNTS, CLASSES),
         sources=(paper("Long, Shelhamer and Darrell, CVPR 2015"),),
-        status="planned",
+        operations=("minseg.metrics.ConfusionMatrix.frequency_weighted_iou",),
+        note="An absent class has weight 0. Large classes decide it, much as they decide the pixel accuracy.",
+    ),
+    Equation(
+        id="metric.boundary",
+        title="which pixels are on the boundary of a class",
+        latex=r"b_{i,j} = q_{i,j}\max(o_{i-1,j},o_{i+1,j},o_{i,j-1},o_{i,j+1})",
+        symbols=(
+            Symbol("q", "1 where the label is this class, else 0", "(H, W)"),
+            Symbol("o", "1 where the label is another class, 0 too where it is ignored", "(H, W)", outside="zero"),
+        ),
+        sources=(paper("the inner side of the outline, with four neighbours"),),
+        operations=("minseg.metrics.BoundaryF1",),
+        note="Neither the edge of the image nor the border to ignored pixels is a boundary.",
+    ),
+    Equation(
+        id="metric.boundary_precision",
+        title="how much of one outline lies near the other",
+        latex=(
+            r"P = \frac{1}{A}\sum_{i=0}^{A-1}"
+            r"\left[ \min_{j=0}^{B-1}((u_{i}-r_{j})^{2}+(v_{i}-s_{j})^{2}) \le \theta^{2} \right]"
+        ),
+        symbols=(
+            Symbol("A", "pixels on the predicted boundary", domain=">= 1"),
+            Symbol("B", "pixels on the true boundary", domain=">= 1"),
+            Symbol("u", "rows of the predicted boundary", "(A,)", "pixels"),
+            Symbol("v", "columns of the predicted boundary", "(A,)", "pixels"),
+            Symbol("r", "rows of the true boundary", "(B,)", "pixels"),
+            Symbol("s", "columns of the true boundary", "(B,)", "pixels"),
+            Symbol(r"\theta", "tolerance", unit="pixels", domain=">= 0"),
+        ),
+        sources=(paper("Csurka, Larlus and Perronnin, BMVC 2013"),),
+        operations=("minseg.metrics.BoundaryF1.precision", "minseg.metrics.BoundaryF1.recall"),
+        note="The recall is the same with the two boundaries exchanged. Of several images numerators and denominators add up.",
     ),
     Equation(
         id="metric.boundary_f1",
@@ -127,7 +160,10 @@ EQUATIONS = (
             Symbol("R", "share of the true boundary that lies near the predicted one", domain="in [0, 1]"),
         ),
         sources=(paper("Csurka, Larlus and Perronnin, BMVC 2013"),),
-        note="Near: within a distance that is given in pixels or as a part of the image's diagonal.",
-        status="planned",
+        operations=("minseg.metrics.BoundaryF1.f1",),
+        note=(
+            "Both are metric.boundary_precision. They score each image and take the mean; here counts add up over all images, "
+            "as for the other measures. 0 where nothing is met; a class without any outline is absent: NaN."
+        ),
     ),
 )

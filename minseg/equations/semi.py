@@ -21,7 +21,7 @@ EQUATIONS = (
             Source("D5", "5.2", ("words",), note="names it as a remedy for too few labels"),
             paper("Lee, ICML workshop 2013"),
         ),
-        note="Of equally probable classes the first.",
-        status="planned",
+        operations=("minseg.data.pseudo_label",),
+        note="Of equally probable classes the first. What is not sure enough counts neither in the loss nor in a score.",
     ),
 )

@@ -161,7 +161,7 @@ def test_embedded_data_have_their_own_classes():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("nuclie", "unknown data 'nuclie'; did you mean 'nuclei'\\? known: binary:DIR, earth"),
+        ("nuclie", "unknown data 'nuclie'; did you mean 'nuclei'\\? known: binary:DIR, cells, earth"),
         ("nuclei:here", "unknown data 'nuclei:here'"),
         ("coco:/tmp", "unknown data"),
         ("", "unknown data ''"),

@@ -97,5 +97,28 @@ def metric_fwiou(n):
     return f
 
 
+def metric_boundary(q, o):
+    H, W = q.shape
+    b = np.zeros((H, W))
+    for i in range(H):
+        for j in range(W):
+            for u, v in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
+                inside = 0 <= u < H and 0 <= v < W
+                if q[i, j] == 1 and inside and o[u, v] == 1:
+                    b[i, j] = 1
+    return b
+
+
+def metric_boundary_precision(u, v, r, s, theta):
+    near = 0
+    for i in range(len(u)):
+        nearest = float("inf")
+        for j in range(len(r)):
+            nearest = min(nearest, (u[i] - r[j]) ** 2 + (v[i] - s[j]) ** 2)
+        if nearest <= theta**2:
+            near += 1
+    return near / len(u)
+
+
 def metric_boundary_f1(P, R):
     return 2 * P * R / (P + R)
