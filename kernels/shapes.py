@@ -409,6 +409,11 @@ def sgd_update(p, g, v, lr, momentum, dampening, weight_decay, nesterov) -> tupl
     return p.shape, p.shape
 
 
+def rmsprop_update(p, g, v, lr, alpha, eps, weight_decay) -> tuple[Shape, Shape]:
+    _like("rmsprop_update", p, g=g, v=v)
+    return p.shape, p.shape
+
+
 def adam_update(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay) -> tuple[Shape, Shape, Shape]:
     _like("adam_update", p, g=g, m=m, v=v)
     return p.shape, p.shape, p.shape

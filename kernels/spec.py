@@ -374,6 +374,11 @@ def sgd_update(
     """New p and v: g' = g + weight_decay p; v' = momentum v + (1 - dampening) g'; p' = p - lr v' (Nesterov: g' + momentum v')."""
 
 
+@primitive("optim", "opt.rmsprop", shapes.rmsprop_update)
+def rmsprop_update(p: Floats, g: Floats, v: Floats, lr: float, alpha: float, eps: float, weight_decay: float):
+    """New p and v: g' = g + weight_decay p; v' = alpha v + (1 - alpha) g'^2; p' = p - lr g' / (sqrt(v') + eps)."""
+
+
 @primitive("optim", "opt.adam", shapes.adam_update)
 def adam_update(
     p: Floats,

@@ -8,35 +8,34 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
 from minseg.autograd import tensor
-from minseg.errors import ArgumentError, FileError, MinsegError, NonFiniteError, nearest_names
+from minseg.data.images import IGNORE
+from minseg.errors import ArgumentError, DataError, FileError, MinsegError, NonFiniteError
 from minseg.files import jsonable, read_json, write_json
+from minseg.optim import Constant, clip_grad_norm_
 from minseg.weights import load_metadata, load_weights, save_weights
 
-SCHEDULES = ("constant", "polynomial", "cosine")
+WITHOUT_LABELS = 50
+"""So many batches in a row without a single label (or a whole training, if it is shorter) are an error."""
 
 
-def learning_rate(schedule: str, lr: float, steps: int) -> Callable[[int], float]:
-    """The learning rate as a function of the step: constant, or falling to almost 0 at the last of ``steps``.
+def stop_early(scores: Sequence[float], patience: int) -> bool:
+    """Whether the best score, or the first of several equally good ones, is ``patience`` scores ago. NaN counts as the worst.
 
-    >>> rate = learning_rate("cosine", 0.1, 100)
-    >>> rate(0), round(rate(50), 3)
-    (0.1, 0.05)
+    >>> stop_early([0.5, 0.7, 0.6], 2), stop_early([0.5, 0.7, 0.6, 0.7], 2)
+    (False, True)
     """
-    rates = {
-        "constant": lambda step: lr,
-        "polynomial": lambda step: lr * (1 - step / steps) ** 0.9,
-        "cosine": lambda step: lr * (1 + math.cos(math.pi * step / steps)) / 2,
-    }
-    if schedule not in rates:
-        raise ArgumentError(f"unknown schedule {schedule!r}; {nearest_names(schedule, rates)}")
-    return rates[schedule]
+    if not len(scores):
+        return False
+    best = int(np.argmax([-math.inf if math.isnan(score) else score for score in scores]))
+    return len(scores) - 1 - best >= patience  # eq: reg.early_stopping
 
 
 class Trainer:
@@ -46,7 +45,7 @@ class Trainer:
     ----------
     model : Module
         Maps images (N, C, H, W) to logits.
-    optimizer : SGD or Adam
+    optimizer : Optimizer
     loss : callable
         (logits, labels) -> Tensor of one number.
     loader : Loader
@@ -62,6 +61,10 @@ class Trainer:
         Steps between validations, each followed by a checkpoint.
     schedule : callable, optional
         step -> learning rate; by default that of the optimizer, constant.
+    clip : float, optional
+        The norm that all gradients together may have (``clip_grad_norm_``).
+    patience : int, optional
+        Stop early: when this many validations in a row were no better than the best before them. ``fit`` returns True then.
     config : dict, optional
         What the run was made from; ``resume`` refuses a folder that was made from something else.
     seed : int
@@ -74,9 +77,14 @@ class Trainer:
     step : int
         Steps done.
     history : dict
-        ``loss``: a number a step; ``validation``: what ``validate`` said, with step and seconds.
+        ``loss``: a number a step, NaN where there was nothing to learn; ``validation``: what ``validate`` said, with step and
+        seconds.
     stop : bool
         Set it (from a signal handler, say) and ``fit`` finishes its step, saves and returns False.
+
+    A batch in which every pixel is ignored (255) is passed over with a warning that names its images: no update, and NaN for its
+    loss. It would be the same batch again after a resume, so ending the training there would end it for good. Where there are
+    only such batches for a long time, the data are at fault: DataError.
     """
 
     def __init__(
@@ -91,6 +99,8 @@ class Trainer:
         validate: Callable[[object], dict] | None = None,
         validate_every: int = 25,
         schedule: Callable[[int], float] | None = None,
+        clip: float | None = None,
+        patience: int | None = None,
         config: dict | None = None,
         seed: int = 0,
         progress: bool = True,
@@ -99,10 +109,15 @@ class Trainer:
             raise ArgumentError(
                 f"Trainer: steps and validate_every must be at least 1, got {steps} and {validate_every}"
             )
+        if patience is not None and patience < 1:
+            raise ArgumentError(f"Trainer: patience must be at least 1 validation, got {patience}")
+        if patience is not None and validate is None:
+            raise ArgumentError("Trainer: patience needs validate, whose mean_iou says what is better")
         self.model, self.optimizer, self.loss, self.loader = model, optimizer, loss, loader
+        self.clip, self.patience = clip, patience
         self.steps, self.out, self.seed, self.progress = steps, Path(out), seed, progress
         self.validate, self.validate_every = validate, validate_every
-        self.schedule = schedule or learning_rate("constant", optimizer.lr, steps)
+        self.schedule = schedule or Constant(optimizer.lr)
         self.config = config or {}
         self.step = 0
         self.history: dict = {"loss": [], "validation": []}
@@ -113,12 +128,14 @@ class Trainer:
     # ---------------------------------------------------------------------------------------------------------- the loop
 
     def fit(self) -> bool:
-        """Train up to ``steps``; True if it got there, False if ``stop`` was set (the state is saved then).
+        """Train up to ``steps``, or until it is no use; True if it got there, False if ``stop`` was set (the state is saved then).
 
         Raises
         ------
         NonFiniteError
-            If the loss or a weight becomes NaN or infinite; the checkpoint before stays.
+            If the loss, a gradient that is to be clipped or a weight becomes NaN or infinite; the checkpoint before stays.
+        DataError
+            If the loss finds nothing to take its mean of; the message names the step and its images.
         FileError
             If a file cannot be written; the files before stay.
         """
@@ -126,32 +143,82 @@ class Trainer:
             write_json(self.out / "config.json", self.config)
         self._started = time.perf_counter()
         self.model.train()
+        if self.stopped_early:  # before a resume
+            return True
         batches = self.loader.stream(self.step, self.steps)
         with closing(batches), Progress(self.steps, self.step, self.progress) as progress:
             for images, labels in batches:
-                progress.advance(self.train_step(images, labels))
+                if (labels == IGNORE).all():
+                    progress.warn(self._pass_over())
+                else:
+                    self.train_step(images, labels)
+                progress.advance(self.history["loss"][-1])
                 if self.step % self.validate_every == 0 or self.step == self.steps:
                     self._validate(progress)
                     self.save_checkpoint()
+                    if self.stopped_early:
+                        return True
                 if self.stop and self.step < self.steps:
                     self.save_checkpoint()
                     return False
         return True
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether the last ``patience`` validations brought nothing better. Read from the history, so a resume sees it too."""
+        if self.patience is None:
+            return False
+        scores = [math.nan if entry["mean_iou"] is None else entry["mean_iou"] for entry in self.history["validation"]]
+        return stop_early(scores, self.patience)
 
     def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
         """One step: forward, backward, update. Returns the loss."""
         self._seed_dropout()
         self.optimizer.lr = self.schedule(self.step)
         self.optimizer.zero_grad()
-        loss = self.loss(self.model(tensor(images)), labels)
+        logits = self.model(tensor(images))
+        try:
+            loss = self.loss(logits, labels)
+        except DataError as error:
+            raise DataError(f"step {self.step}, {self._images()}: {error}") from error
         value = float(loss.item())
         if not math.isfinite(value):
             raise NonFiniteError(self._diverged(f"the loss became {value}"))
         loss.backward()
+        if self.clip is not None:
+            self._clip_gradients()
         self.optimizer.step()
-        self.step += 1
-        self.history["loss"].append(value)
+        self._finish_step(value)
         return value
+
+    def _finish_step(self, loss: float) -> None:
+        self.step += 1
+        self.history["loss"].append(loss)
+
+    def _clip_gradients(self) -> None:
+        try:
+            clip_grad_norm_(self.optimizer.params, self.clip)
+        except NonFiniteError as error:
+            raise NonFiniteError(self._diverged("a gradient became NaN or infinite")) from error
+
+    def _pass_over(self) -> str:
+        """Count the step without an update; what to say about it. DataError if there were too many of them in a row."""
+        what = f"step {self.step}: every pixel of {self._images()} is ignored"
+        self._finish_step(math.nan)
+        most = min(WITHOUT_LABELS, self.steps)
+        recent = self.history["loss"][-most:]
+        if len(recent) == most and all(map(_missing, recent)):
+            raise DataError(
+                f"{what}, and so it was in all of the last {most} steps; label more pixels, or train on larger crops or batches"
+            )
+        return f"{what}, so nothing is learned from it; larger crops or batches avoid such steps"
+
+    def _images(self) -> str:
+        """The images of this step's batch, as far as the loader can name them."""
+        names = self.loader.names(self.step) if hasattr(self.loader, "names") else []
+        names = list(dict.fromkeys(names))  # each once, however many crops of it there are
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"the batch ({', '.join(names[:3])}{more})" if names else "the batch"
 
     def _seed_dropout(self) -> None:
         for position, module in enumerate(self.model.modules()):
@@ -250,8 +317,16 @@ def differences(stored: dict, wanted: dict, prefix: str = "") -> list[str]:
     return found
 
 
+def _missing(loss: float | None) -> bool:
+    """NaN, which files have as null."""
+    return loss is None or math.isnan(loss)
+
+
 def _below(prefix: str, arrays: dict) -> dict:
     return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+MOST_WARNINGS = 3
 
 
 class Progress:
@@ -261,6 +336,7 @@ class Progress:
         self.steps, self.done, self.shown = steps, start, shown
         self.started, self.start = time.perf_counter(), start
         self.loss, self.score = math.nan, None
+        self.warned = 0
         self.bar = None
 
     def __enter__(self) -> "Progress":
@@ -274,14 +350,32 @@ class Progress:
         return self
 
     def __exit__(self, *exception) -> None:
+        if self.warned > MOST_WARNINGS:
+            self._say(f"{self.warned - MOST_WARNINGS} more warnings like these")
         if self.bar is not None:
             self.bar.close()
 
+    def warn(self, text: str) -> None:
+        """Say something that must not be missed; of many such texts the first few, and at the end how many more there were."""
+        self.warned += 1
+        if self.warned <= MOST_WARNINGS:
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        """On stderr with the rest, or as a Python warning where nothing is shown."""
+        if not self.shown:
+            warnings.warn(text, UserWarning, stacklevel=4)
+        elif self.bar is None:
+            print(f"warning: {text}", file=sys.stderr, flush=True)
+        else:
+            self.bar.write(f"warning: {text}", file=sys.stderr)
+
     def advance(self, loss: float) -> None:
-        """One more step is done."""
+        """One more step is done; its loss is NaN if there was nothing to learn."""
         self.done += 1
         smooth = 0.9
-        self.loss = loss if math.isnan(self.loss) else smooth * self.loss + (1 - smooth) * loss
+        if not math.isnan(loss):
+            self.loss = loss if math.isnan(self.loss) else smooth * self.loss + (1 - smooth) * loss
         if self.bar is not None:
             self.bar.set_description("training", refresh=False)
             self.bar.set_postfix_str(self._scores(), refresh=False)

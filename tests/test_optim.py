@@ -8,7 +8,7 @@ import pytest
 
 from minseg import models, optim, tensor, use_backend
 from minseg.autograd import Parameter
-from minseg.errors import ArgumentError, DtypeError
+from minseg.errors import ArgumentError, DtypeError, NonFiniteError
 from minseg.weights import load_weights, save_weights
 
 
@@ -22,7 +22,10 @@ MAKERS = {
     "sgd": lambda params: optim.SGD(params, lr=0.1),
     "momentum": lambda params: optim.SGD(params, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.01),
     "nesterov": lambda params: optim.SGD(params, lr=0.1, momentum=0.9, nesterov=True),
+    "keras": lambda params: optim.KerasSGD(params, lr=0.1, momentum=0.9, weight_decay=0.01),
+    "rmsprop": lambda params: optim.RMSprop(params, lr=0.1, weight_decay=0.01),
     "adam": lambda params: optim.Adam(params, lr=0.1, weight_decay=0.01),
+    "adamw": lambda params: optim.AdamW(params, lr=0.1, weight_decay=0.01),
 }
 
 
@@ -68,14 +71,55 @@ def test_sgd_by_hand():
     assert one_weight(lambda p: optim.SGD(p, lr=0.5, dampening=0.75), [1.0]) == [0.5]
 
 
-def test_momentum_keeps_the_rate_outside_the_velocity():
-    """C-05 and C-06 part company when the rate changes: v = 1, then 1.5, each times the rate of its own step."""
-    p = Parameter(np.array([0.0]))
-    optimizer = optim.SGD([p], lr=1.0, momentum=0.5)
-    for optimizer.lr in (1.0, 0.5):
-        p.grad = np.array([1.0])
-        optimizer.step()
-    assert p.data.tolist() == [-1.75]  # with the rate inside: -1 - (0.5 + 0.5) = -2
+C05_C06_GRADIENTS = [1.0, 0.5, -0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("rates", "outside", "inside"),
+    [((0.1, 0.1, 0.1, 0.1), -0.4714, -0.4714), ((0.1, 0.1, 0.01, 0.01), -0.2631, -0.4786)],
+    ids=["constant", "changed"],
+)
+def test_the_two_conventions_of_momentum_part_when_the_rate_changes(rates, outside, inside):
+    """C-05 (PyTorch) has the rate outside the velocity, C-06 (Keras) inside, where it keeps what it was."""
+    for make, expected in ((optim.SGD, outside), (optim.KerasSGD, inside)):
+        p = Parameter(np.array([0.0]))
+        optimizer = make([p], lr=rates[0], momentum=0.9)
+        for optimizer.lr, g in zip(rates, C05_C06_GRADIENTS):
+            p.grad = np.array([g])
+            optimizer.step()
+        assert p.item() == pytest.approx(expected, abs=5e-5), make
+
+
+def test_keras_by_hand():
+    # V = -0.5 * 1, then 0.5 * -0.5 - 0.5 * 1 = -0.75
+    assert one_weight(lambda p: optim.KerasSGD(p, 0.5, momentum=0.5), [1.0, 1.0]) == [0.5, -0.25]
+    # moves by 0.5 V - 0.5 g: -0.75, then 0.5 * -0.75 - 0.5 = -0.875
+    assert one_weight(lambda p: optim.KerasSGD(p, 0.5, momentum=0.5, nesterov=True), [1.0, 1.0]) == [0.25, -0.625]
+    # g + 0.5 * 1 = 0.5
+    assert one_weight(lambda p: optim.KerasSGD(p, 0.5, weight_decay=0.5), [0.0]) == [0.75]
+    p = Parameter(np.array([1.0]))
+    p.grad = np.array([3.0])
+    optimizer = optim.KerasSGD([p], 0.25, momentum=0.5)
+    optimizer.step()
+    assert optimizer.state_dict()["0.v"].tolist() == [-0.75]  # V as Keras has it, downhill
+
+
+def test_rmsprop_by_hand():
+    # v = 0.75 * 0 + 0.25 * 4 = 1, then 0.75 * 1 + 0.25 * 1 = 1
+    path = one_weight(lambda p: optim.RMSprop(p, lr=0.5, alpha=0.75, eps=0), [2.0, -1.0])
+    assert path == [0.0, 0.5]
+    # g + 0.5 * 1 = 0.5 in the square as well: v = 0.0625, the root 0.25
+    assert one_weight(lambda p: optim.RMSprop(p, 0.25, alpha=0.75, eps=0, weight_decay=0.5), [0.0]) == [0.5]
+    assert one_weight(lambda p: optim.RMSprop(p, lr=0.5, alpha=0.75), [0.0]) == [1.0]  # 0 / (0 + eps)
+
+
+def test_adamw_decays_by_the_rate_alone():
+    """Without a gradient nothing but the decay is left: 1 - lr * decay each step, whereas Adam moves by the rate."""
+    path = one_weight(lambda p: optim.AdamW(p, lr=0.5, weight_decay=0.5), [0.0, 0.0])
+    assert path == [0.75, 0.5625]
+    assert one_weight(lambda p: optim.Adam(p, lr=0.5, weight_decay=0.5), [0.0]) == pytest.approx([0.5])
+    without = one_weight(lambda p: optim.AdamW(p, lr=0.1, weight_decay=0), [0.5, -2.0, 0.01])
+    assert without == one_weight(lambda p: optim.Adam(p, lr=0.1), [0.5, -2.0, 0.01])
 
 
 def test_adam_by_hand():
@@ -215,6 +259,12 @@ def test_a_state_of_another_optimiser_is_refused():
         (lambda p: optim.Adam(p, betas=(0.9, 1.0)), "betas must be at least 0 and below 1, got 1.0"),
         (lambda p: optim.Adam(p, betas=0.9), "betas must be two numbers, got 0.9"),
         (lambda p: optim.Adam(p, eps=-1e-8), "eps must be at least 0"),
+        (lambda p: optim.AdamW(p, weight_decay=-1), "AdamW: weight_decay must be at least 0"),
+        (lambda p: optim.AdamW(p, betas=(0.9,)), "AdamW: betas must be two numbers"),
+        (lambda p: optim.RMSprop(p, alpha=1.0), "RMSprop: alpha must be at least 0 and below 1, got 1.0"),
+        (lambda p: optim.RMSprop(p, eps=-1), "RMSprop: eps must be at least 0"),
+        (lambda p: optim.KerasSGD(p, momentum=-1), "KerasSGD: momentum must be at least 0"),
+        (lambda p: optim.KerasSGD(p, nesterov=True), "KerasSGD: nesterov needs momentum above 0"),
         (lambda p: optim.Adam([]), "no parameters to train"),
         (lambda p: optim.Adam([p[0].data]), "number 0 is ndarray"),
         (lambda p: optim.Adam([p[0], p[0].detach()]), r"number 1 is a Tensor \(3, 2\)"),
@@ -232,6 +282,74 @@ def test_the_rate_is_checked_when_it_is_set():
     with pytest.raises(ArgumentError, match="lr must be at least 0 and finite, got nan"):
         optimizer.lr = float("nan")
     assert optimizer.lr == 0.1
+
+
+# ------------------------------------------------------------------------------------------------------------ clipping
+
+
+def test_clipping_by_norm_scales_all_gradients_alike():
+    params = parameters()
+    give_gradients(params, 0, skip=[1])
+    before = [None if p.grad is None else p.grad.copy() for p in params]
+    arrays = [p.grad for p in params]
+    norm = math.sqrt(sum((g**2).sum() for g in before if g is not None))
+    assert optim.clip_grad_norm_(iter(params), 2 * norm) == pytest.approx(norm, rel=1e-15)
+    assert all(p.grad is g for p, g in zip(params, arrays))  # short enough: left alone
+    assert optim.clip_grad_norm_(params, norm / 4) == pytest.approx(norm, rel=1e-15)
+    assert params[1].grad is None
+    for p, g, array in zip(params, before, arrays):
+        if g is not None:
+            np.testing.assert_allclose(p.grad, g / 4, rtol=1e-15)
+            assert np.array_equal(array, g), "the array itself was changed"
+    assert optim.clip_grad_norm_(params, 1e9) == pytest.approx(norm / 4, rel=1e-14)
+
+
+def test_clipping_by_value_limits_each_element():
+    params = parameters(dtype=np.float32)
+    give_gradients(params, 0, skip=[1])
+    before = [p.grad for p in params]
+    optim.clip_grad_value_(params, 0.25)
+    assert params[1].grad is None
+    for p, g in zip(params, before):
+        if g is not None:
+            assert p.grad.dtype == np.float32
+            assert np.array_equal(p.grad, np.maximum(-0.25, np.minimum(0.25, g)))
+    assert np.abs(params[2].grad).max() == 0.25
+    assert 0 < np.abs(params[0].grad).max() < 0.25
+
+
+def test_clipping_of_nothing_and_of_zeros():
+    params = parameters()
+    assert optim.clip_grad_norm_(params, 1.0) == 0
+    optim.clip_grad_value_(params, 1.0)
+    params[0].grad = np.zeros((3, 2))
+    assert optim.clip_grad_norm_(params[0], 1.0) == 0
+    assert (params[0].grad == 0).all()
+
+
+@pytest.mark.parametrize("junk", [np.nan, np.inf])
+def test_gradients_that_are_not_finite_are_not_scaled(junk):
+    params = parameters()
+    give_gradients(params, 0)
+    params[1].grad[2] = junk
+    before = [p.grad for p in params]
+    with pytest.raises(NonFiniteError, match=r"the norm of the gradients is (nan|inf)"):
+        optim.clip_grad_norm_(params, 1.0)
+    assert all(p.grad is g for p, g in zip(params, before))
+
+
+@pytest.mark.parametrize("limit", [0, -1, math.nan, math.inf])
+def test_limits_must_be_positive(limit):
+    for clip in (optim.clip_grad_norm_, optim.clip_grad_value_):
+        with pytest.raises(ArgumentError, match="must be a positive number"):
+            clip(parameters(), limit)
+
+
+def test_float32_gradients_whose_squares_overflow_have_a_norm():
+    p = Parameter(np.zeros(2, np.float32))
+    p.grad = np.array([3e30, 4e30], np.float32)
+    assert optim.clip_grad_norm_([p], 1.0) == pytest.approx(5e30)
+    np.testing.assert_allclose(p.grad, [0.6, 0.8], rtol=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------------------------- peer
@@ -264,3 +382,55 @@ def test_50_steps_equal_pytorchs(name, options):
         their_optimizer.step()
         for p, q in zip(ours, theirs):
             assert np.allclose(p.data, q.detach().numpy(), rtol=1e-12, atol=1e-13)
+
+
+RMSPROP_OPTIONS = [{}, {"alpha": 0.5, "eps": 1e-3}, {"weight_decay": 0.1}]
+EVERY_OPTIMIZER = [
+    *(("SGD", o) for o in SGD_OPTIONS),
+    *(("RMSprop", o) for o in RMSPROP_OPTIONS),
+    *(("Adam", o) for o in ADAM_OPTIONS),
+    *(("AdamW", o) for o in [*ADAM_OPTIONS, {"weight_decay": 0}]),
+]
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize(("name", "options"), EVERY_OPTIMIZER)
+def test_100_steps_in_float32_equal_pytorchs(name, options, backend):
+    """Downhill on a bowl with PyTorch's own schedule, so that a step depends on all those before it."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(11)
+    start, steepness = rng.standard_normal((6, 5)).astype(np.float32), rng.uniform(0.1, 2, (6, 5)).astype(np.float32)
+    theirs = torch.nn.Parameter(torch.from_numpy(start.copy()))
+    peer = getattr(torch.optim, name)([theirs], lr=0.05, **options)
+    fall = torch.optim.lr_scheduler.PolynomialLR(peer, 100, 0.9)
+    with use_backend(backend):
+        ours = Parameter(start)
+        optimizer, rate = getattr(optim, name)([ours], lr=0.05, **options), optim.Polynomial(0.05, 100)
+        for step in range(100):
+            optimizer.lr = rate(step)
+            optimizer.zero_grad()
+            (tensor(steepness) * ours * ours).sum().backward()
+            optimizer.step()
+            peer.zero_grad()
+            (torch.from_numpy(steepness) * theirs * theirs).sum().backward()
+            peer.step()
+            fall.step()
+    np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.peer
+def test_clipping_equals_pytorchs():
+    torch = pytest.importorskip("torch")
+    for max_norm in (0.5, 3.0, 1e3):
+        ours = parameters(dtype=np.float32)
+        give_gradients(ours, 1)
+        theirs = [torch.nn.Parameter(torch.from_numpy(p.data.copy())) for p in ours]
+        for p, q in zip(ours, theirs):
+            q.grad = torch.from_numpy(p.grad.copy())
+        expected = torch.nn.utils.clip_grad_norm_(theirs, max_norm)
+        assert optim.clip_grad_norm_(ours, max_norm) == pytest.approx(expected.item(), rel=1e-6)
+        torch.nn.utils.clip_grad_value_(theirs, 0.1)
+        optim.clip_grad_value_(ours, 0.1)
+        for p, q in zip(ours, theirs):
+            np.testing.assert_allclose(p.grad, q.grad.numpy(), rtol=1e-5, atol=1e-7)

@@ -1,7 +1,7 @@
-"""Training: a resumed run is the uninterrupted one, what goes wrong leaves the last good state, and schedules fall as they say."""
+"""Training: a resumed run is the uninterrupted one, what goes wrong leaves the last good state."""
 
-import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,9 +11,10 @@ from minseg.data import ArrayDataset, Compose, Loader, Preprocess, RandomCrop, R
 from minseg.errors import ArgumentError, DataError, FileError, NonFiniteError
 from minseg.metrics import ConfusionMatrix
 from minseg.ops import cross_entropy
+from minseg.optim import learning_rate
 from minseg.testing.faults import full_disk
-from minseg.training import Progress, Trainer, differences, learning_rate
-from minseg.weights import load_weights, save_weights
+from minseg.training import Progress, Trainer, differences
+from minseg.weights import load_metadata, load_weights, save_weights
 
 
 @pytest.fixture(autouse=True)
@@ -182,23 +183,165 @@ def test_the_schedule_sets_the_learning_rate(tmp_path):
     assert trainer.optimizer.lr == 0.5 / 12
 
 
-@pytest.mark.parametrize("name", ["polynomial", "cosine"])
-def test_schedules_fall_from_lr_to_almost_nothing(name):
-    rate = learning_rate(name, 0.2, 100)
-    rates = [rate(step) for step in range(100)]
-    assert rates[0] == 0.2
-    assert all(a > b > 0 for a, b in itertools.pairwise(rates))
-    assert rates[-1] < 0.005
-
-
-def test_unknown_schedule():
-    with pytest.raises(ArgumentError, match="unknown schedule 'cosin'; did you mean 'cosine'"):
-        learning_rate("cosin", 0.1, 10)
-
-
 def test_steps_must_be_positive(tmp_path):
     with pytest.raises(ArgumentError, match="at least 1, got 0 and 4"):
         a_trainer(tmp_path, steps=0)
+
+
+def test_gradients_are_clipped_before_the_step(tmp_path):
+    norms, before = [], {}
+
+    class Watching(optim.SGD):
+        def step(self):
+            norms.append(math.sqrt(sum(float((p.grad.astype(float) ** 2).sum()) for p in self.params)))
+            super().step()
+
+    for clip in (None, 1e-3):
+        norms.clear()
+        a_trainer(tmp_path / str(clip), steps=4, make_optimizer=Watching, clip=clip).fit()
+        before[clip] = list(norms)
+    assert min(before[None]) > 0.01
+    assert before[1e-3] == pytest.approx([1e-3] * 4, rel=1e-5)
+
+
+# --------------------------------------------------------------------------------------------------------- early stopping
+
+
+def scored(scores):
+    """A validation that says the scores one after the other, by the number of validations before."""
+    return lambda trainer: lambda model: {"mean_iou": scores[len(trainer.history["validation"])]}
+
+
+def an_early_trainer(out, scores, patience=2, **options):
+    trainer = a_trainer(out, steps=4 * len(scores), patience=patience, **options)
+    trainer.validate = scored(scores)(trainer)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "last", "best"),
+    [
+        ([0.5, 0.4, 0.3, 0.9], 2, 3, 1),  # would have become better, but who knows
+        ([0.5, 0.6, 0.5, 0.7, 0.6, 0.65, 0.9], 2, 6, 4),
+        ([0.5, 0.5, 0.5, 0.5], 2, 3, 1),  # as good is not better
+        ([0.5, 0.4, 0.6], 2, 3, 3),
+        ([0.5, 0.4, 0.6], 1, 2, 1),
+        ([math.nan, 0.1, math.nan, 0.05, 0.2], 2, 4, 2),
+        ([0.1, 0.2, 0.3], 1, 3, 3),
+    ],
+)
+def test_training_stops_when_it_is_no_use(tmp_path, scores, patience, last, best):
+    trainer = an_early_trainer(tmp_path, scores, patience)
+    assert trainer.fit() is True
+    assert trainer.step == 4 * last
+    assert len(trainer.history["validation"]) == last
+    assert trainer.best_step == 4 * best
+    assert trainer.stopped_early == (last < len(scores) or scores[-1] < max(scores))
+    assert int(load_metadata(tmp_path / "checkpoint.safetensors")["step"]) == 4 * last
+
+
+@pytest.mark.parametrize("stop_at", [2, 5, 8, 11])
+def test_early_stopping_is_the_same_after_a_resume(tmp_path, stop_at):
+    scores = [0.5, math.nan, 0.45, 0.3, 0.9]
+    whole = an_early_trainer(tmp_path / "whole", scores)
+    whole.fit()
+    assert whole.step == 12
+
+    loss = StopAfter(stop_at)
+    loss.trainer = stopped = an_early_trainer(tmp_path / "parts", scores, loss=loss)
+    assert stopped.fit() is False
+    resumed = an_early_trainer(tmp_path / "parts", scores)
+    resumed.resume()
+    assert resumed.fit() is True
+    assert resumed.step == 12
+    assert_same_bits(whole.model.state_dict(), resumed.model.state_dict())
+    assert_same_bits(whole.optimizer.state_dict(), resumed.optimizer.state_dict())
+
+    again = an_early_trainer(tmp_path / "parts", scores)
+    again.resume()
+    assert again.fit() is True  # it is still no use
+    assert again.step == 12
+
+
+def test_patience_must_make_sense(tmp_path):
+    with pytest.raises(ArgumentError, match="patience must be at least 1 validation, got 0"):
+        a_trainer(tmp_path, patience=0)
+    with pytest.raises(ArgumentError, match="patience needs validate"):
+        a_trainer(tmp_path, patience=1, validate=None)
+
+
+# ---------------------------------------------------------------------------------------------- batches without a label
+
+
+def a_trainer_with_void(out, void, steps=12, **options):
+    """Its batches of these steps are ignored altogether."""
+    trainer = a_trainer(out, steps=steps, **options)
+    batch = trainer.loader.batch
+
+    def spoiled(step):
+        images, labels = batch(step)
+        return images, np.full_like(labels, 255) if step in void else labels
+
+    trainer.loader.batch = spoiled
+    return trainer
+
+
+def test_a_batch_without_a_label_is_passed_over_with_a_word(tmp_path):
+    whole = a_trainer_with_void(tmp_path / "whole", {2, 7})
+    states = []
+    whole.schedule = lambda step: states.append(whole.model.state_dict()) or 0.01
+    with pytest.warns(UserWarning, match=r"step [27]: every pixel of the batch \(image \d, .*\) is ignored") as caught:
+        assert whole.fit() is True
+    assert len(caught) == 2
+    assert "larger crops" in str(caught[0].message)
+    assert whole.step == 12
+    losses = whole.history["loss"]
+    assert [step for step, loss in enumerate(losses) if math.isnan(loss)] == [2, 7]
+    assert len(states) == 10  # no update in the other two
+    assert json.loads((tmp_path / "whole/history.json").read_text())["loss"][2] is None
+
+
+@pytest.mark.filterwarnings("ignore:step", "ignore:.* more warnings")
+@pytest.mark.parametrize("stop_at", [2, 5, 9])
+def test_batches_that_were_passed_over_are_so_after_a_resume(tmp_path, stop_at):
+    whole = a_trainer_with_void(tmp_path / "whole", {2, 7})
+    whole.fit()
+    loss = StopAfter(stop_at)
+    loss.trainer = stopped = a_trainer_with_void(tmp_path / "parts", {2, 7}, loss=loss)
+    assert stopped.fit() is False
+    resumed = a_trainer_with_void(tmp_path / "parts", {2, 7})
+    resumed.resume()
+    resumed.fit()
+    assert_same_bits(whole.model.state_dict(), resumed.model.state_dict())
+    assert_same_bits(whole.optimizer.state_dict(), resumed.optimizer.state_dict())
+    np.testing.assert_array_equal(
+        np.array(whole.history["loss"], float), np.array(resumed.history["loss"], float), strict=True
+    )
+
+
+@pytest.mark.filterwarnings("ignore:step", "ignore:.* more warnings")
+@pytest.mark.parametrize(("steps", "most"), [(12, 12), (80, 50)])
+def test_data_without_any_label_are_an_error(tmp_path, steps, most):
+    trainer = a_trainer_with_void(tmp_path, range(steps), steps=steps, validate=None)
+    with pytest.raises(DataError, match=rf"step {most - 1}: .* in all of the last {most} steps; label more pixels"):
+        trainer.fit()
+
+
+def test_many_warnings_are_counted_and_not_repeated(capsys):
+    with Progress(30, 0, True) as progress:
+        for step in range(30):
+            progress.warn(f"step {step} was odd")
+            progress.advance(math.nan if step < 29 else 0.5)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert lines == [*(f"warning: step {step} was odd" for step in range(3)), "warning: 27 more warnings like these"]
+    assert progress.loss == 0.5  # NaN does not stick
+
+
+def test_a_loss_that_finds_nothing_names_the_step_and_the_images(tmp_path):
+    """Labels that are ignored by the loss alone: only it can know."""
+    trainer = a_trainer(tmp_path, loss=lambda z, t: cross_entropy(z, t, weight=np.zeros(2, np.float32)))
+    with pytest.raises(DataError, match=r"step 0, the batch \(image \d, image \d.*\): cross_entropy: the weights"):
+        trainer.fit()
 
 
 # --------------------------------------------------------------------------------------------------------- what goes wrong

@@ -20,6 +20,13 @@ def sgd_update(
     return p - lr * direction, v
 
 
+def rmsprop_update(p, g, v, lr: float, alpha: float, eps: float, weight_decay: float):
+    """eq: opt.rmsprop"""
+    g = g + weight_decay * p
+    v = alpha * v + (1 - alpha) * np.square(g)  # eq: opt.rmsprop_v
+    return p - lr * g / (np.sqrt(v) + eps), v
+
+
 def adam_update(
     p,
     g,

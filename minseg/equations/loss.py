@@ -18,6 +18,11 @@ COLUMNS = Symbol("W", "columns", unit="pixels")
 SCORES = Symbol("z", "logit of each element", "(N,)", "nats")
 TRUTH = Symbol("y", "true label of each element", "(N,)", domain="0 to 1")
 
+ALPHA = Symbol(r"\alpha", "weight of each class", "(K,)", domain=">= 0")
+FOCUS = Symbol(r"\gamma", "focusing exponent; 0 is the cross-entropy", domain=">= 0")
+FREQUENCY = Symbol("f", "frequency of each class, loss.weight_frequency", "(K,)", domain="in (0, 1]")
+MEDIAN = Symbol("m", "median of the frequencies of the classes that occur", domain="in (0, 1]")
+
 D3_CROSS_ENTROPY = r"L = -\frac{1}{N} \sum_{n=1}^{N} \left[y_n \log(\hat{y}_n) + (1-y_n) \log(1-\hat{y}_n)\right]"
 D3_MEAN = r"L = \frac{1}{N} \sum_{n=1}^{N} L_n"
 
@@ -29,6 +34,10 @@ _MEAN_OF_LOSSES = Source(
     errata=("ERR-12", "ERR-14"),
     item="EQ-D3-5",
     note="the mean over samples; for images it runs over the pixels that count",
+)
+_FOCAL = (
+    Source("D4", "references", ("words",), errata=("ERR-75",), item="W-26", note="reference 7"),
+    paper("Lin, Goyal, Girshick, He and Dollar, ICCV 2017"),
 )
 
 EQUATIONS = (
@@ -119,7 +128,7 @@ EQUATIONS = (
         id="loss.ce_weighted",
         title="cross-entropy with a weight for each class",
         latex=(r"L = -\frac{\sum_{i=0}^{N-1} \alpha_{t_{i}}\log(p_{i,t_{i}})}{\sum_{i=0}^{N-1} \alpha_{t_{i}}}"),
-        symbols=(P_ROWS, LABELS, Symbol(r"\alpha", "weight of each class", "(K,)", domain=">= 0"), N_PIXELS),
+        symbols=(P_ROWS, LABELS, ALPHA, N_PIXELS),
         sources=(
             Source("D2", "6", ("words",), item="W-12", note="question 4; SegNet takes alpha_k = median(f) / f_k"),
         ),
@@ -132,7 +141,7 @@ EQUATIONS = (
         id="loss.ce_weighted_grad",
         title="gradient of the weighted cross-entropy for the logits",
         latex=(r"g_{i,k} = \bar{L}\frac{\alpha_{t_{i}}}{\sum_{l=0}^{N-1} \alpha_{t_{l}}}(p_{i,k} - [k = t_{i}])"),
-        symbols=(L_BAR, P_ROWS, LABELS, Symbol(r"\alpha", "weight of each class", "(K,)", domain=">= 0"), N_PIXELS),
+        symbols=(L_BAR, P_ROWS, LABELS, ALPHA, N_PIXELS),
         sources=(paper("from loss.ce_weighted of act.softmax by differentiating"),),
         operations=("minseg.ops.cross_entropy",),
         primitives=("cross_entropy_grad_z",),
@@ -199,7 +208,7 @@ EQUATIONS = (
     ),
     Equation(
         id="loss.dice_sums",
-        title="the three sums that the Dice loss is made of",
+        title="the three sums that the losses of overlap are made of",
         latex=(
             r"s_{r,k} = \sum_{n=0}^{N-1}\sum_{i=0}^{H-1}\sum_{j=0}^{W-1} [t_{n,i,j} \ne e]\begin{cases} "
             r"p_{n,k,i,j}[t_{n,i,j} = k+f] & r = 0 \\ p_{n,k,i,j} & r = 1 \\ [t_{n,i,j} = k+f] & \text{otherwise} \end{cases}"
@@ -213,15 +222,18 @@ EQUATIONS = (
             ROWS,
             COLUMNS,
         ),
-        sources=(paper("numerator and denominator of loss.dice"),),
-        operations=("minseg.ops.dice_loss", "minseg.ops.dice_loss_with_logits"),
+        sources=(paper("numerator and denominator of loss.dice and loss.jaccard"),),
+        operations=(
+            *("minseg.ops.dice_loss", "minseg.ops.dice_loss_with_logits"),
+            *("minseg.ops.jaccard_loss", "minseg.ops.jaccard_loss_with_logits"),
+        ),
         primitives=("dice_sums",),
         gradients={"p": "loss.dice_sums_grad"},
         note="Row 0 is the overlap, row 1 what is claimed, row 2 what is true. A bracket is 1 where its relation holds.",
     ),
     Equation(
         id="loss.dice_sums_grad",
-        title="gradient of the sums of the Dice loss for the probabilities",
+        title="gradient of the sums of the losses of overlap for the probabilities",
         latex=r"g_{n,k,i,j} = [t_{n,i,j} \ne e](\bar{s}_{0,k}[t_{n,i,j} = k+f] + \bar{s}_{1,k})",
         symbols=(
             Symbol(r"\bar{s}", "gradient of the loss for the three sums", "(3, K)"),
@@ -230,20 +242,26 @@ EQUATIONS = (
             Symbol("f", "label of channel 0: 1 for a single channel, which is the foreground, else 0", domain="0 or 1"),
         ),
         sources=(paper("from loss.dice_sums by differentiating"),),
-        operations=("minseg.ops.dice_loss", "minseg.ops.dice_loss_with_logits"),
+        operations=(
+            *("minseg.ops.dice_loss", "minseg.ops.dice_loss_with_logits"),
+            *("minseg.ops.jaccard_loss", "minseg.ops.jaccard_loss_with_logits"),
+        ),
         primitives=("dice_sums_grad_p",),
         note="The third sum does not depend on p.",
     ),
     Equation(
         id="loss.dice_multiclass",
-        title="Dice loss of several classes",
+        title="loss of overlap, Dice or Jaccard, of several classes",
         latex=r"L = \frac{1}{K}\sum_{k=0}^{K-1} L_{k}",
         symbols=(
-            Symbol("L", "loss.dice of each class", "(K,)"),
+            Symbol("L", "loss.dice, or loss.jaccard, of each class", "(K,)"),
             Symbol("K", "classes, without the background where it is left out", domain=">= 1"),
         ),
-        sources=(paper("the mean of loss.dice over the classes"),),
-        operations=("minseg.ops.dice_loss", "minseg.ops.dice_loss_with_logits", "minseg.nn.DiceLoss"),
+        sources=(paper("the mean of loss.dice, or of loss.jaccard, over the classes"),),
+        operations=(
+            *("minseg.ops.dice_loss", "minseg.ops.dice_loss_with_logits", "minseg.nn.DiceLoss"),
+            *("minseg.ops.jaccard_loss", "minseg.ops.jaccard_loss_with_logits", "minseg.nn.JaccardLoss"),
+        ),
         primitives=("dice_sums",),
         note="Every class counts the same, however few its pixels.",
     ),
@@ -257,25 +275,109 @@ EQUATIONS = (
         symbols=(P_LIST, MASK, SMOOTH, N_PIXELS),
         sources=(paper("1 - metric.iou with probabilities for the prediction"),),
         errata=("ERR-23",),
-        note="Intersection over union; orders two predictions of one mask as loss.dice does.",
-        status="planned",
+        operations=("minseg.ops.jaccard_loss", "minseg.ops.jaccard_loss_with_logits", "minseg.nn.JaccardLoss"),
+        primitives=("dice_sums",),
+        gradients={"p": "loss.jaccard_grad"},
+        note="Intersection over union; without smoothing it orders two predictions of one mask as loss.dice does.",
+    ),
+    Equation(
+        id="loss.jaccard_grad",
+        title="gradient of the soft Jaccard loss for the probabilities",
+        latex=(
+            r"h_{i} = -\bar{L}\frac{g_{i}}{\sum_{j=0}^{N-1}(p_{j} + g_{j} - p_{j}g_{j}) + \epsilon}"
+            r" + \bar{L}\frac{(1-g_{i})(\sum_{j=0}^{N-1}p_{j}g_{j} + \epsilon)}"
+            r"{(\sum_{j=0}^{N-1}(p_{j} + g_{j} - p_{j}g_{j}) + \epsilon)^{2}}"
+        ),
+        symbols=(L_BAR, P_LIST, MASK, SMOOTH, N_PIXELS),
+        sources=(paper("from loss.jaccard by differentiating"),),
+        operations=("minseg.ops.jaccard_loss",),
+        primitives=("dice_sums_grad_p",),
+        note="A pixel of the class takes the first part, any other the second.",
     ),
     Equation(
         id="loss.focal",
         title="focal loss: cross-entropy that turns away from what is easy",
         latex=r"L = -\frac{1}{N}\sum_{i=0}^{N-1}(1-p_{i,t_{i}})^{\gamma}\log(p_{i,t_{i}})",
+        symbols=(P_ROWS, LABELS, FOCUS, N_PIXELS),
+        sources=_FOCAL,
+        errata=("ERR-75",),
+        operations=("minseg.ops.focal_loss", "minseg.nn.FocalLoss"),
+        primitives=("cross_entropy",),
+        gradients={"p": "loss.focal_grad"},
+        note="In nats. Computed from the cross-entropy of each pixel, c = -log p, so that nothing is lost near p = 0 and p = 1.",
+    ),
+    Equation(
+        id="loss.focal_grad",
+        title="gradient of the focal loss for the cross-entropy of each pixel",
+        latex=(
+            r"g_{i} = \frac{\bar{L}}{N}\left[ (1-p_{i})^{\gamma}"
+            r" - \gamma p_{i}(1-p_{i})^{\gamma-1}\log(p_{i}) \right]"
+        ),
         symbols=(
-            P_ROWS,
-            LABELS,
-            Symbol(r"\gamma", "focusing exponent; 0 is the cross-entropy", domain=">= 0"),
+            L_BAR,
+            Symbol("p", "predicted probability of the true class at each pixel", "(N,)", "probability"),
+            FOCUS,
             N_PIXELS,
         ),
-        sources=(
-            Source("D4", "references", ("words",), errata=("ERR-75",), item="W-26", note="reference 7"),
-            paper("Lin, Goyal, Girshick, He and Dollar, ICCV 2017"),
+        sources=(paper("from loss.focal, with -log(p) as its variable, by differentiating"),),
+        operations=("minseg.ops.focal_loss",),
+        note="The chain goes on with loss.ce_grad. At p = 1 it is 1 for gamma = 0 and else 0, also for gamma below 1.",
+    ),
+    Equation(
+        id="loss.focal_weighted",
+        title="focal loss with a weight for each class",
+        latex=(
+            r"L = -\frac{\sum_{i=0}^{N-1} \alpha_{t_{i}}(1-p_{i,t_{i}})^{\gamma}\log(p_{i,t_{i}})}"
+            r"{\sum_{i=0}^{N-1} \alpha_{t_{i}}}"
         ),
+        symbols=(P_ROWS, LABELS, ALPHA, FOCUS, N_PIXELS),
+        sources=_FOCAL,
         errata=("ERR-75",),
-        note="In nats.",
-        status="planned",
+        operations=("minseg.ops.focal_loss", "minseg.nn.FocalLoss"),
+        primitives=("cross_entropy",),
+        note="Divided by the weights of the pixels that count: with gamma = 0 it is loss.ce_weighted.",
+    ),
+    Equation(
+        id="loss.weight_inverse",
+        title="class weights: inverse frequency",
+        latex=r"\alpha_{k} = \frac{\sum_{j=0}^{K-1}n_{j}}{Kn_{k}}",
+        symbols=(
+            Symbol("n", "pixels of each class in the training data", "(K,)", "pixels", domain="> 0"),
+            Symbol("K", "classes that occur in the training data", domain=">= 1"),
+        ),
+        sources=(Source("D2", "6", ("words",), item="W-12", note="question 4"),),
+        operations=("minseg.data.class_weights",),
+        note="Every class gets the same share of the loss; 1 for all where they are equally frequent. 0 for one without pixels.",
+    ),
+    Equation(
+        id="loss.weight_frequency",
+        title="frequency of a class in the images that show it",
+        latex=r"f_{k} = \frac{\sum_{i=0}^{N-1}n_{i,k}}{\sum_{i=0}^{N-1}[n_{i,k} > 0]\sum_{j=0}^{K-1}n_{i,j}}",
+        symbols=(
+            Symbol("n", "pixels of each class in each training image", "(N, K)", "pixels", domain=">= 0"),
+            Symbol("N", "images", domain=">= 1"),
+            Symbol("K", "classes", domain=">= 1"),
+        ),
+        sources=(paper("Eigen and Fergus, ICCV 2015; Badrinarayanan, Kendall and Cipolla (SegNet), TPAMI 2017"),),
+        operations=("minseg.data.class_frequencies",),
+        note="0 where no image shows it. With counts of the whole set only, it counts as one image.",
+    ),
+    Equation(
+        id="loss.weight_median",
+        title="class weights: median frequency",
+        latex=r"\alpha_{k} = \frac{m}{f_{k}}",
+        symbols=(FREQUENCY, MEDIAN),
+        sources=(Source("D2", "6", ("words",), item="W-12", note="question 4; the form is SegNet's"),),
+        operations=("minseg.data.class_weights",),
+        note="0 for a class without pixels.",
+    ),
+    Equation(
+        id="loss.weight_sqrt_median",
+        title="class weights: root of the median frequency's",
+        latex=r"\alpha_{k} = \sqrt{\frac{m}{f_{k}}}",
+        symbols=(FREQUENCY, MEDIAN),
+        sources=(Source("D2", "6", ("words",), item="W-12", note="question 4"),),
+        operations=("minseg.data.class_weights",),
+        note="Half way, on a logarithmic scale, from equal weights to loss.weight_median: rare classes are not over-drawn as much.",
     ),
 )

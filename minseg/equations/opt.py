@@ -9,16 +9,21 @@ MOMENTUM = Symbol(r"\mu", "momentum: how much of the velocity stays", domain="in
 VELOCITY = Symbol("v", "velocity before the step; 0 at first")
 DAMPENING = Symbol(r"\tau", "dampening: how much of the gradient is left out", domain="in [0, 1]")
 STEP = Symbol("t", "number of this step; the first is 1", domain=">= 1")
+DECAY = Symbol(r"\lambda", "weight decay", domain=">= 0")
 EPSILON = Symbol(r"\epsilon", "keeps the division from 0/0, in the unit of the gradient", domain="> 0")
 STEPS = Symbol("S", "steps in all")
 FIRST_RATE = Symbol(r"\eta", "learning rate at the first step")
 STEPS_DONE = Symbol("t", "steps done", domain="0 to S")
 
 SGD = ("minseg.optim.SGD",)
-ADAM = ("minseg.optim.Adam",)
+KERAS_SGD = ("minseg.optim.KerasSGD",)
+RMSPROP = ("minseg.optim.RMSprop",)
+ADAM = ("minseg.optim.Adam", "minseg.optim.AdamW")
 
 _SGD_CODE = Source("D1, D2, D4", "code", ("code",), item="C-05")
 _ADAM_CODE = (Source("D3, D5", "code", ("code",), item="C-07"), paper("Kingma and Ba, ICLR 2015"))
+_KERAS_CODE = Source("D4", "4.2", ("code",), item="C-06")
+_RMSPROP = (Source("D1", "6", ("words",), note="question 3"), paper("Hinton, lecture 6e, 2012"))
 _DESCENT = (
     Source("D2", "6", ("words",), item="W-14", note="question 3"),
     Source("D3", "3.1.3, 3.2.2", ("words",), errata=("ERR-40", "ERR-71"), item="W-14", note="its code uses Adam"),
@@ -94,20 +99,40 @@ EQUATIONS = (
         id="opt.weight_decay",
         title="weight decay: the gradient of reg.l2, added to that of the loss",
         latex=r"G = g + \lambda\theta",
-        symbols=(GRADIENT, THETA, Symbol(r"\lambda", "weight decay", domain=">= 0")),
+        symbols=(GRADIENT, THETA, DECAY),
         sources=(Source("D1", "6", ("words",), item="W-16"), paper("the convention of PyTorch's SGD and Adam")),
-        operations=(*SGD, *ADAM),
-        primitives=("sgd_update", "adam_update"),
-        note="G takes the place of g. In Adam it is rescaled with the gradient, so that it is not the decay of AdamW.",
+        operations=(*SGD, *KERAS_SGD, *RMSPROP, "minseg.optim.Adam"),
+        primitives=("sgd_update", "rmsprop_update", "adam_update"),
+        note="G takes the place of g. In Adam it is rescaled with the gradient, so that it is not the decay of AdamW (opt.adamw).",
     ),
     Equation(
         id="opt.momentum_tf",
         title="velocity as Keras has it, with the learning rate inside",
         latex=r"V = \mu v - \eta g",
         symbols=(GRADIENT, RATE, MOMENTUM, VELOCITY),
-        sources=(Source("D4", "4.2", ("code",), item="C-06"),),
-        note="Then the weight moves by V. While the learning rate is constant, the same steps as opt.momentum_v.",
-        status="out of scope: minseg has PyTorch's convention; this one is for comparison",
+        sources=(_KERAS_CODE,),
+        operations=KERAS_SGD,
+        primitives=("sgd_update",),
+        note="Then opt.momentum_tf_step. While the learning rate is constant, the same steps as opt.momentum_v.",
+    ),
+    Equation(
+        id="opt.momentum_tf_step",
+        title="step of gradient descent with Keras's velocity",
+        latex=r"T = \theta + V",
+        symbols=(THETA, Symbol("V", "velocity after opt.momentum_tf")),
+        sources=(_KERAS_CODE,),
+        operations=KERAS_SGD,
+        primitives=("sgd_update",),
+    ),
+    Equation(
+        id="opt.momentum_tf_nesterov",
+        title="step with Nesterov's momentum and Keras's velocity",
+        latex=r"T = \theta + \mu V - \eta g",
+        symbols=(THETA, GRADIENT, RATE, MOMENTUM, Symbol("V", "velocity after opt.momentum_tf")),
+        sources=(paper("opt.nesterov in the convention of Keras"),),
+        operations=KERAS_SGD,
+        primitives=("sgd_update",),
+        note="In place of opt.momentum_tf_step.",
     ),
     Equation(
         id="opt.rmsprop_v",
@@ -118,16 +143,19 @@ EQUATIONS = (
             Symbol(r"\rho", "how much of the mean square stays", domain="in [0, 1)"),
             Symbol("v", "mean square before the step; 0 at first"),
         ),
-        sources=(Source("D1", "6", ("words",), note="question 3"), paper("Hinton, lecture 6e, 2012")),
-        status="planned",
+        sources=_RMSPROP,
+        operations=RMSPROP,
+        primitives=("rmsprop_update",),
     ),
     Equation(
         id="opt.rmsprop",
         title="step of RMSprop",
         latex=r"T = \theta - \eta\frac{g}{\sqrt{V}+\epsilon}",
         symbols=(THETA, GRADIENT, RATE, Symbol("V", "mean square after opt.rmsprop_v"), EPSILON),
-        sources=(Source("D1", "6", ("words",), note="question 3"), paper("Hinton, lecture 6e, 2012")),
-        status="planned",
+        sources=_RMSPROP,
+        operations=RMSPROP,
+        primitives=("rmsprop_update",),
+        note="The first step is 1 / sqrt(1 - rho) times as long as the rate: nothing undoes the start of V from 0.",
     ),
     Equation(
         id="opt.adam_m",
@@ -198,12 +226,76 @@ EQUATIONS = (
         note="The first step moves every weight by about the learning rate, whatever the size of its gradient.",
     ),
     Equation(
+        id="opt.adamw",
+        title="step of AdamW: Adam with a weight decay that its averages do not see",
+        latex=r"T = (1-\eta\lambda)\theta - \eta\frac{\hat{m}}{\sqrt{\hat{v}}+\epsilon}",
+        symbols=(
+            THETA,
+            RATE,
+            DECAY,
+            Symbol(r"\hat{m}", "opt.adam_m_hat"),
+            Symbol(r"\hat{v}", "opt.adam_v_hat", domain=">= 0"),
+            EPSILON,
+        ),
+        sources=(paper("Loshchilov and Hutter, ICLR 2019"),),
+        operations=("minseg.optim.AdamW",),
+        primitives=("adam_update",),
+    ),
+    Equation(
+        id="opt.clip_norm",
+        title="gradients scaled together to a norm of at most c",
+        latex=r"h_{i} = g_{i}\min(1, \frac{c}{\sqrt{\sum_{j=0}^{n-1}g_{j}^{2}}})",
+        symbols=(
+            Symbol("g", "gradients of all weights, in one row", "(n,)"),
+            Symbol("c", "largest norm", domain="> 0"),
+            Symbol("n", "number of weights"),
+        ),
+        sources=(paper("Pascanu, Mikolov and Bengio, ICML 2013"),),
+        operations=("minseg.optim.clip_grad_norm_",),
+        note="Where all gradients are 0 they stay so.",
+    ),
+    Equation(
+        id="opt.clip_value",
+        title="each gradient limited by itself",
+        latex=r"h = \max(-c, \min(c, g))",
+        symbols=(GRADIENT, Symbol("c", "largest magnitude", domain="> 0")),
+        sources=(paper("the convention of PyTorch"),),
+        operations=("minseg.optim.clip_grad_value_",),
+    ),
+    Equation(
+        id="opt.schedule_step",
+        title="learning rate that is multiplied by a factor now and then",
+        latex=r"e = \eta\gamma^{\lfloor \frac{t}{s} \rfloor}",
+        symbols=(
+            FIRST_RATE,
+            Symbol(r"\gamma", "factor; 0.1 is usual", domain=">= 0"),
+            Symbol("t", "steps done", domain=">= 0"),
+            Symbol("s", "steps between two changes", domain=">= 1"),
+        ),
+        sources=(paper("the convention of PyTorch's StepLR"),),
+        operations=("minseg.optim.Step",),
+    ),
+    Equation(
+        id="opt.schedule_warmup",
+        title="learning rate that rises in a straight line at the start",
+        latex=r"e = \eta(f + (1-f)\frac{t}{w})",
+        symbols=(
+            Symbol(r"\eta", "learning rate that the rise ends at"),
+            Symbol("f", "share of it at the first step", domain=">= 0"),
+            Symbol("t", "steps done", domain="0 to w"),
+            Symbol("w", "steps that the rise takes", domain=">= 1"),
+        ),
+        sources=(paper("Goyal et al., arXiv 1706.02677, 2017"),),
+        operations=("minseg.optim.WarmUp",),
+        note="Another schedule follows, with its step 0 at t = w.",
+    ),
+    Equation(
         id="opt.schedule_poly",
         title="learning rate that falls to 0 as a power",
         latex=r"e = \eta(1-\frac{t}{S})^{p}",
         symbols=(FIRST_RATE, STEPS_DONE, STEPS, Symbol("p", "power; 0.9 is usual", domain="> 0")),
         sources=(paper("Chen et al., DeepLab, TPAMI 2018"),),
-        status="planned",
+        operations=("minseg.optim.Polynomial",),
     ),
     Equation(
         id="opt.schedule_cosine",
@@ -211,6 +303,6 @@ EQUATIONS = (
         latex=r"e = \frac{\eta}{2}(1+\cos(\frac{\pi t}{S}))",
         symbols=(FIRST_RATE, STEPS_DONE, STEPS, Symbol(r"\pi", "half of the circle's circumference, for the radius 1")),
         sources=(paper("Loshchilov and Hutter, ICLR 2017"),),
-        status="planned",
+        operations=("minseg.optim.Cosine",),
     ),
 )

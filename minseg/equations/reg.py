@@ -18,9 +18,9 @@ EQUATIONS = (
         latex=r"R = L + \lambda\sum_{i=0}^{n-1}|\theta_{i}|",
         symbols=(LOSS, STRENGTH, WEIGHTS, COUNT),
         sources=(_PENALTIES,),
-        operations=("minseg.autograd.abs", "minseg.autograd.sum"),
+        operations=("minseg.nn.l1_penalty",),
         gradients={r"\theta": "reg.l1_grad"},
-        note="Written with arithmetic: loss + strength * weight.abs().sum(). Drives small weights to exactly 0.",
+        note="The penalty is added to the loss. It drives small weights to exactly 0.",
     ),
     Equation(
         id="reg.l1_grad",
@@ -28,7 +28,7 @@ EQUATIONS = (
         latex=r"g_{i} = \bar{R}\lambda([\theta_{i} > 0] - [\theta_{i} < 0])",
         symbols=(R_BAR, STRENGTH, WEIGHTS),
         sources=(paper("from reg.l1 by differentiating"),),
-        operations=("minseg.autograd.abs", "minseg.autograd.sum"),
+        operations=("minseg.nn.l1_penalty",),
         note="The kink at 0 takes 0.",
     ),
     Equation(
@@ -37,7 +37,7 @@ EQUATIONS = (
         latex=r"R = L + \frac{\lambda}{2}\sum_{i=0}^{n-1}\theta_{i}^{2}",
         symbols=(LOSS, STRENGTH, WEIGHTS, COUNT),
         sources=(_PENALTIES,),
-        operations=("minseg.optim.SGD", "minseg.autograd.pow", "minseg.autograd.sum"),
+        operations=("minseg.nn.l2_penalty", "minseg.optim.SGD"),
         gradients={r"\theta": "reg.l2_grad"},
         note="Through its gradient: weight_decay of the optimisers (opt.weight_decay). Under Adam it is not the decay of AdamW.",
     ),
@@ -47,7 +47,7 @@ EQUATIONS = (
         latex=r"g_{i} = \bar{R}\lambda\theta_{i}",
         symbols=(R_BAR, STRENGTH, WEIGHTS),
         sources=(paper("from reg.l2 by differentiating"),),
-        operations=("minseg.optim.SGD", "minseg.autograd.pow", "minseg.autograd.sum"),
+        operations=("minseg.nn.l2_penalty", "minseg.optim.SGD"),
         primitives=("sgd_update",),
     ),
     Equation(
@@ -124,7 +124,7 @@ EQUATIONS = (
             paper("Prechelt 1998"),
         ),
         errata=("ERR-66",),
+        operations=("minseg.training.stop_early",),
         note="1: stop, and keep the weights of the best epoch; of several equally good ones the first.",
-        status="planned",
     ),
 )

@@ -5,11 +5,13 @@ over no pixel at all is an error, never a 0 that looks like success.
 """
 
 import math
+import numbers
 import warnings
 
 from minseg import backend
 from minseg.autograd import Function, Tensor, where
 from minseg.errors import ArgumentError, DataError, DtypeError, ShapeError
+from minseg.implements import implements
 from minseg.ops.activation import sigmoid
 from minseg.ops.arguments import choice, expect_tensor, integer
 from minseg.ops.softmax import softmax
@@ -68,9 +70,30 @@ class DiceSums(Function):
         return (self.kernels.dice_sums_grad_p(g, s.p, s.target, *self.labels),)  # eq: loss.dice_sums_grad
 
 
+class Focal(Function):
+    """From the cross-entropy c = -log p of a pixel: (1 - p)^gamma c.
+
+    With 1 - p by expm1, and c / (1 - p) kept in one piece, nothing is lost, and nothing is 0/0, where p is almost 1.
+    """
+
+    equation = "loss.focal"
+
+    def forward(self, c, *, gamma):
+        self.gamma = gamma
+        wrong = -self.kernels.xp.expm1(-c)  # 1 - p
+        self.save(c=c, wrong=wrong)
+        return wrong**gamma * c
+
+    def backward(self, g):
+        xp, c, wrong = self.kernels.xp, self.saved.c, self.saved.wrong
+        ratio = c / xp.where(wrong > 0, wrong, 1) + (wrong == 0)  # its limit is 1
+        return (g * wrong**self.gamma * (1 + self.gamma * xp.exp(-c) * ratio),)  # eq: loss.focal_grad
+
+
 REDUCTIONS = ("mean", "sum", "none")
 
 
+@implements("loss.ce")
 def cross_entropy(z: Tensor, target, weight=None, ignore_index: int = 255, reduction: str = "mean") -> Tensor:
     r"""Measure how improbable the true classes are, from logits.
 
@@ -151,37 +174,107 @@ def cross_entropy(z: Tensor, target, weight=None, ignore_index: int = 255, reduc
     >>> round(cross_entropy(z, np.array([0])).item(), 4)
     0.3567
     """
-    expect_tensor(z, "cross_entropy: z")
-    choice(reduction, REDUCTIONS, "cross_entropy: reduction")
-    target = _labels("cross_entropy", z, target, "loss.ce")
-    if z.shape[1] < 2:
-        raise ArgumentError(
-            f"cross_entropy: z {z.shape} has a single class, which is always certain; "
-            "use binary_cross_entropy_with_logits [loss.ce]"
-        )
-    known = _known_labels("cross_entropy", target, z, z.shape[1], ignore_index, "loss.ce")
-    weight = _class_weights(weight, z)
-    _warn_of_probabilities("cross_entropy", z)
-    maps = _as_maps(z)
-    losses = CrossEntropy.apply(
-        maps, target=target.reshape(maps.shape[0], *maps.shape[2:]), weight=weight, ignore_index=int(ignore_index)
-    )
-    if reduction == "none":
-        return losses.reshape(target.shape)
-    if reduction == "sum":
-        return losses.sum()
-    _expect_some("cross_entropy", target, known, "loss.ce")
-    divisor = _count(target, known)
-    if weight is not None:  # eq: loss.ce_weighted
-        divisor = float(weight[target if known is None else target[known]].sum(dtype="float64"))
-        if divisor == 0:
-            raise DataError(
-                "cross_entropy: the weights of the pixels that count add up to 0; "
-                "give a class that occurs a positive weight [loss.ce_weighted]"
-            )
-    return losses.sum() / divisor
+    name, eq = "cross_entropy", "loss.ce"
+    target, known = _classes(name, eq, z, target, ignore_index, reduction)
+    weight = _class_weights(name, "loss.ce_weighted", "weight", weight, z)
+    _warn_of_probabilities(name, z)
+    losses = _cross_entropies(z, target, weight, ignore_index)
+    return _reduced_over_pixels(name, eq, losses, target, known, weight, reduction)  # eq: loss.ce, loss.ce_weighted
 
 
+@implements("loss.focal")
+def focal_loss(
+    z: Tensor, target, gamma: float = 2.0, alpha=None, ignore_index: int = 255, reduction: str = "mean"
+) -> Tensor:
+    r"""Measure how improbable the true classes are, weighing hard pixels most.
+
+    Equation ``loss.focal``
+    -----------------------
+    .. math::
+        L = -\frac{1}{N}\sum_{i=0}^{N-1}(1-p_{i,t_{i}})^{\gamma}\log(p_{i,t_{i}})
+
+    Equation ``loss.focal_weighted``
+    --------------------------------
+    .. math::
+        L = -\frac{\sum_{i=0}^{N-1} \alpha_{t_{i}}(1-p_{i,t_{i}})^{\gamma}\log(p_{i,t_{i}})}{\sum_{i=0}^{N-1} \alpha_{t_{i}}}
+
+    Parameters
+    ----------
+    z : Tensor (N, K, H, W), or (N, K), (N, K, L), ...; float
+        Logits of K >= 2 classes, in nats: p is their softmax.
+    target : Tensor or array (N, H, W), without the axis of classes; integer
+        t: labels 0..K-1, or ``ignore_index`` for pixels that do not count.
+    gamma : float
+        :math:`\gamma \ge 0`: a pixel with p = 0.9 counts :math:`0.1^{\gamma}` of what it does in ``cross_entropy``. With 0 this is
+        ``cross_entropy``, to the bit.
+    alpha : Tensor or array (K,), or K numbers, optional
+        :math:`\alpha \ge 0`, a weight for each class. As in ``cross_entropy``, the mean divides by the weights of the pixels that
+        count: the same for alpha and 2 alpha. (Where the paper divides by a number of boxes, there are pixels here.)
+    ignore_index : int
+        The label of pixels that do not count; i runs over all others, of the whole batch.
+    reduction : {"mean", "sum", "none"}
+
+    Returns
+    -------
+    Tensor ()
+        L >= 0 in nats, at most the cross-entropy. With reduction "none" the shape of target, 0 where ignored.
+
+    Gradients
+    ---------
+    ``loss.focal_grad``, then ``loss.ce_grad``, for z; exactly 0 at ignored pixels.
+
+    Raises
+    ------
+    ArgumentError
+        ``focal_loss: gamma must be a finite number of at least 0, got -1 [loss.focal]``
+    ArgumentError
+        ``focal_loss: z (2, 1, 4, 4) has a single class, which is always certain; use two, of which the first may be
+        all 0 [loss.focal]``
+    ShapeError
+        ``focal_loss: alpha needs one value for each of the 3 classes, got (2,) [loss.focal_weighted]``
+    DataError
+        ``focal_loss: every pixel of target (2, 4, 4) is ignored, so there is nothing to take the mean of; leave such
+        batches out, or use reduction="sum" [loss.focal]``
+    ArgumentError, DataError, DtypeError, ShapeError
+        For z, target and alpha otherwise as ``cross_entropy`` for z, target and weight.
+
+    Warns
+    -----
+    UserWarning
+        If z looks like probabilities: softmax would be applied twice (ERR-28).
+
+    Cost
+    ----
+    As ``cross_entropy``, and two exponentials and two powers for each pixel; keeps three numbers for each pixel beside z.
+
+    Source
+    ------
+    D4 reference 7 (W-26, ERR-75); Lin, Goyal, Girshick, He and Dollar, ICCV 2017.
+
+    Examples
+    --------
+    >>> import numpy as np, minseg
+    >>> z = minseg.tensor(np.log([[0.9, 0.1], [0.5, 0.5]]))  # one pixel is right already, one is a guess
+    >>> cross_entropy(z, np.array([0, 0]), reduction="none").data.round(4).tolist()
+    [0.1054, 0.6931]
+    >>> focal_loss(z, np.array([0, 0]), reduction="none").data.round(4).tolist()
+    [0.0011, 0.1733]
+    """
+    name, eq = "focal_loss", "loss.focal"
+    if not isinstance(gamma, numbers.Real) or not 0 <= gamma < math.inf:
+        raise ArgumentError(f"{name}: gamma must be a finite number of at least 0, got {gamma!r} [{eq}]")
+    remedy = "use two, of which the first may be all 0"
+    target, known = _classes(name, eq, z, target, ignore_index, reduction, remedy)
+    alpha = _class_weights(name, "loss.focal_weighted", "alpha", alpha, z)
+    _warn_of_probabilities(name, z)
+    losses = Focal.apply(_cross_entropies(z, target, None, ignore_index), gamma=float(gamma))  # eq: loss.focal
+    if alpha is not None:  # eq: loss.focal_weighted
+        label = target if known is None else target * known  # any class will do where the loss is 0
+        losses = losses * Tensor(alpha[label])
+    return _reduced_over_pixels(name, eq, losses, target, known, alpha, reduction)
+
+
+@implements("loss.bce_logits")
 def binary_cross_entropy_with_logits(z: Tensor, target, reduction: str = "mean", ignore_index: int = 255) -> Tensor:
     r"""Measure how improbable the truth is, one yes or no at a time, from logits.
 
@@ -271,6 +364,7 @@ def binary_cross_entropy_with_logits(z: Tensor, target, reduction: str = "mean",
     return _reduced(losses, reduction)
 
 
+@implements("loss.mse")
 def mse_loss(a: Tensor, target, reduction: str = "mean") -> Tensor:
     r"""Take the mean of the squared differences.
 
@@ -330,6 +424,7 @@ def mse_loss(a: Tensor, target, reduction: str = "mean") -> Tensor:
     return _reduced(MSELoss.apply(a, target), reduction)
 
 
+@implements("loss.dice")
 def dice_loss(
     p: Tensor,
     target,
@@ -414,15 +509,13 @@ def dice_loss(
     0.1111
     """
     expect_tensor(p, "dice_loss: p")
-    slack = 1e-3  # interpolated probabilities may leave [0, 1] by rounding; logits leave it by more
-    if p.numel() and not (p.data.min() >= -slack and p.data.max() <= 1 + slack):
-        raise ArgumentError(
-            f"dice_loss: p must be probabilities in [0, 1], got values from {float(p.data.min())} to {float(p.data.max())}; "
-            "for logits use dice_loss_with_logits [loss.dice]"
-        )
-    return _dice("dice_loss", "p", p, p, target, smooth, ignore_index, include_background, reduction)
+    _expect_probabilities("dice_loss", "loss.dice", p)
+    return _overlap_loss(
+        _dice, "dice_loss", "loss.dice", "p", p, p, target, smooth, ignore_index, include_background, reduction
+    )
 
 
+@implements("loss.dice")
 def dice_loss_with_logits(
     z: Tensor,
     target,
@@ -487,30 +580,172 @@ def dice_loss_with_logits(
     >>> round(dice_loss_with_logits(z, target).item(), 3)
     0.111
     """
-    expect_tensor(z, "dice_loss_with_logits: z")
-    _labels("dice_loss_with_logits", z, target, "loss.dice")
-    if z.shape[1] == 1:
-        p = sigmoid(z)
-    else:
-        _warn_of_probabilities("dice_loss_with_logits", z)
-        p = softmax(z, dim=1)
-    return _dice("dice_loss_with_logits", "z", z, p, target, smooth, ignore_index, include_background, reduction)
+    name, eq = "dice_loss_with_logits", "loss.dice"
+    p = _probabilities(name, eq, z, target)
+    return _overlap_loss(_dice, name, eq, "z", z, p, target, smooth, ignore_index, include_background, reduction)
 
 
-def _dice(
-    name: str, letter: str, given: Tensor, p: Tensor, target, smooth, ignore_index, include_background, reduction
+@implements("loss.jaccard")
+def jaccard_loss(
+    p: Tensor,
+    target,
+    smooth: float = 1.0,
+    ignore_index: int = 255,
+    include_background: bool = True,
+    reduction: str = "mean",
 ) -> Tensor:
-    """eq: loss.dice for each class, then the mean over them; ``letter`` is what messages call the tensor that was given."""
+    r"""Measure how little of what maps and masks cover is in both (soft Jaccard).
+
+    Equation ``loss.jaccard``
+    -------------------------
+    .. math::
+        L = 1 - \frac{\sum_{i=0}^{N-1}p_{i}g_{i} + \epsilon}{\sum_{i=0}^{N-1}(p_{i} + g_{i} - p_{i}g_{i}) + \epsilon}
+
+    Equation ``loss.dice_multiclass``
+    ---------------------------------
+    .. math::
+        L = \frac{1}{K}\sum_{k=0}^{K-1} L_{k}
+
+    Parameters
+    ----------
+    p : Tensor (N, K, H, W), or (N, K), (N, K, L), ...; float
+        Probabilities in [0, 1], after softmax or sigmoid; for logits there is ``jaccard_loss_with_logits``. K = 1 is the binary
+        case: the one channel is the probability of the foreground, label 1.
+    target, smooth, ignore_index, include_background, reduction
+        As in ``dice_loss``.
+
+    Returns
+    -------
+    Tensor ()
+        L in [0, 1): the mean over the classes; with "none", shape (K,). As with ``dice_loss``, i runs over the pixels of the whole
+        batch together, and a class that does not occur counts: its L is 0 where p is 0 everywhere.
+
+    Gradients
+    ---------
+    ``loss.dice_sums_grad``, for p; exactly 0 at ignored pixels.
+
+    Raises
+    ------
+    ArgumentError
+        ``jaccard_loss: p must be probabilities in [0, 1], got values from -3.0 to 2.0; for logits use
+        jaccard_loss_with_logits [loss.jaccard]``
+    ArgumentError
+        ``jaccard_loss: smooth must be a positive number, got 0; without it a class that does not occur is 0/0
+        [loss.jaccard]``
+    DataError
+        ``jaccard_loss: every pixel of target (1, 2, 2) is ignored, so there is nothing to take the mean of; leave such
+        batches out [loss.jaccard]``
+    ArgumentError, DtypeError, ShapeError
+        Otherwise as ``dice_loss``.
+
+    Cost
+    ----
+    As ``dice_loss``: one pass over p forward, one backward; keeps p.
+
+    Source
+    ------
+    1 - IoU of D5 section 3.3.2 (ERR-23), with probabilities for the prediction.
+
+    Examples
+    --------
+    >>> import numpy as np, minseg
+    >>> p, target = minseg.tensor(np.array([[[[1.0, 0.5, 0.0]]]])), np.array([[[1, 1, 0]]])
+    >>> round(jaccard_loss(p, target).item(), 4)  # 1 - (1.5 + 1) / (1.5 + 2 - 1.5 + 1)
+    0.1667
+    """
+    expect_tensor(p, "jaccard_loss: p")
+    _expect_probabilities("jaccard_loss", "loss.jaccard", p)
+    return _overlap_loss(
+        _jaccard, "jaccard_loss", "loss.jaccard", "p", p, p, target, smooth, ignore_index, include_background, reduction
+    )
+
+
+@implements("loss.jaccard")
+def jaccard_loss_with_logits(
+    z: Tensor,
+    target,
+    smooth: float = 1.0,
+    ignore_index: int = 255,
+    include_background: bool = True,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""Measure how little of what predictions and masks cover is in both, from logits.
+
+    Equation ``loss.jaccard``
+    -------------------------
+    .. math::
+        L = 1 - \frac{\sum_{i=0}^{N-1}p_{i}g_{i} + \epsilon}{\sum_{i=0}^{N-1}(p_{i} + g_{i} - p_{i}g_{i}) + \epsilon}
+
+    Parameters
+    ----------
+    z : Tensor (N, K, H, W), or (N, K), (N, K, L), ...; float
+        Logits in nats: p is their softmax over the classes, for K = 1 their sigmoid.
+    target, smooth, ignore_index, include_background, reduction
+        As in ``jaccard_loss``.
+
+    Returns
+    -------
+    Tensor ()
+        As ``jaccard_loss``.
+
+    Gradients
+    ---------
+    ``loss.dice_sums_grad``, then ``act.softmax_grad`` or ``act.sigmoid_grad``; exactly 0 at ignored pixels.
+
+    Raises
+    ------
+    ShapeError
+        ``jaccard_loss_with_logits: target must have shape (1, 2, 2), one label for each pixel of z (1, 3, 2, 2), got
+        (2, 2) [loss.jaccard]``
+    ArgumentError, DataError, DtypeError
+        As ``jaccard_loss``, but any finite z is allowed.
+
+    Warns
+    -----
+    UserWarning
+        If z looks like probabilities: softmax would be applied twice (ERR-28).
+
+    Cost
+    ----
+    Softmax or sigmoid, and one pass over p forward, one backward; keeps p.
+
+    Source
+    ------
+    1 - IoU of D5 section 3.3.2 (ERR-23), with probabilities for the prediction.
+
+    Examples
+    --------
+    >>> import numpy as np, minseg
+    >>> z, target = minseg.tensor(np.array([[[[9.0, 0.0, -9.0]]]])), np.array([[[1, 1, 0]]])
+    >>> round(jaccard_loss_with_logits(z, target).item(), 3)
+    0.167
+    """
+    name, eq = "jaccard_loss_with_logits", "loss.jaccard"
+    p = _probabilities(name, eq, z, target)
+    return _overlap_loss(_jaccard, name, eq, "z", z, p, target, smooth, ignore_index, include_background, reduction)
+
+
+def _dice(overlap: Tensor, claimed: Tensor, true: Tensor, smooth: float) -> Tensor:
+    return 1 - (2 * overlap + smooth) / (claimed + true + smooth)  # eq: loss.dice
+
+
+def _jaccard(overlap: Tensor, claimed: Tensor, true: Tensor, smooth: float) -> Tensor:
+    return 1 - (overlap + smooth) / (claimed + true - overlap + smooth)  # eq: loss.jaccard
+
+
+def _overlap_loss(
+    loss_of, name, eq, letter, given: Tensor, p: Tensor, target, smooth, ignore_index, include_background, reduction
+) -> Tensor:
+    """``loss_of`` the three sums of each class, then the mean; ``letter`` is what messages call the tensor that was given."""
     choice(reduction, ("mean", "none"), f"{name}: reduction")
     if not (smooth > 0 and math.isfinite(smooth)):
         raise ArgumentError(
-            f"{name}: smooth must be a positive number, got {smooth}; "
-            "without it a class that does not occur is 0/0 [loss.dice]"
+            f"{name}: smooth must be a positive number, got {smooth}; without it a class that does not occur is 0/0 [{eq}]"
         )
-    target = _labels(name, given, target, "loss.dice", letter)
+    target = _labels(name, given, target, eq, letter)
     K = p.shape[1]
-    known = _known_labels(name, target, given, max(K, 2), ignore_index, "loss.dice", letter)
-    _expect_some(name, target, known, "loss.dice", remedy="leave such batches out")
+    known = _known_labels(name, target, given, max(K, 2), ignore_index, eq, letter)
+    _expect_some(name, target, known, eq, remedy="leave such batches out")
     maps = _as_maps(p)
     overlap, claimed, true = DiceSums.apply(
         maps,
@@ -518,7 +753,7 @@ def _dice(
         first_label=1 if K == 1 else 0,
         ignore_index=int(ignore_index),
     )
-    losses = 1 - (2 * overlap + smooth) / (claimed + true + smooth)  # eq: loss.dice
+    losses = loss_of(overlap, claimed, true, smooth)
     if K > 1 and not include_background:
         losses = losses[1:]
     return losses if reduction == "none" else losses.mean()  # eq: loss.dice_multiclass
@@ -529,6 +764,71 @@ def _dice(
 
 def _reduced(losses: Tensor, reduction: str) -> Tensor:
     return {"mean": Tensor.mean, "sum": Tensor.sum, "none": lambda each: each}[reduction](losses)
+
+
+def _classes(
+    name: str, eq: str, z: Tensor, target, ignore_index, reduction, remedy="use binary_cross_entropy_with_logits"
+):
+    """The label map, and where it is not ignored, for a loss of pixels with at least two classes."""
+    expect_tensor(z, f"{name}: z")
+    choice(reduction, REDUCTIONS, f"{name}: reduction")
+    target = _labels(name, z, target, eq)
+    if z.shape[1] < 2:
+        raise ArgumentError(f"{name}: z {z.shape} has a single class, which is always certain; {remedy} [{eq}]")
+    return target, _known_labels(name, target, z, z.shape[1], ignore_index, eq)
+
+
+def one_hot(name: str, eq: str, z: Tensor, target, ignore_index: int):
+    """The labels (N, H, W) as booleans (N, K, H, W), one for each class of z; and where they are not ignored, (N, 1, H, W)."""
+    target = _labels(name, expect_tensor(z, f"{name}: z"), target, eq)
+    known = _known_labels(name, target, z, z.shape[1], ignore_index, eq)
+    xp = backend.current().xp
+    classes = xp.arange(z.shape[1]).reshape(-1, *(1,) * (target.ndim - 1))
+    return target[:, None] == classes, xp.ones(target.shape, bool)[:, None] if known is None else known[:, None]
+
+
+def _cross_entropies(z: Tensor, target, weight, ignore_index: int) -> Tensor:
+    """The cross-entropy of each pixel, in the shape of target; 0 where it is ignored."""
+    maps = _as_maps(z)
+    losses = CrossEntropy.apply(
+        maps, target=target.reshape(maps.shape[0], *maps.shape[2:]), weight=weight, ignore_index=int(ignore_index)
+    )
+    return losses if losses.shape == target.shape else losses.reshape(target.shape)
+
+
+def _reduced_over_pixels(name: str, eq: str, losses: Tensor, target, known, weight, reduction: str) -> Tensor:
+    """Their mean divides by the number of pixels that count; with weights for the classes, by the weights of those pixels."""
+    if reduction != "mean":
+        return _reduced(losses, reduction)
+    _expect_some(name, target, known, eq)
+    divisor = _count(target, known)
+    if weight is not None:
+        divisor = float(weight[target if known is None else target[known]].sum(dtype="float64"))
+        if divisor == 0:
+            raise DataError(
+                f"{name}: the weights of the pixels that count add up to 0; "
+                f"give a class that occurs a positive weight [{eq}_weighted]"
+            )
+    return losses.sum() / divisor
+
+
+def _probabilities(name: str, eq: str, z: Tensor, target) -> Tensor:
+    """Softmax of the logits over the classes; the sigmoid of a single channel."""
+    expect_tensor(z, f"{name}: z")
+    _labels(name, z, target, eq)
+    if z.shape[1] == 1:
+        return sigmoid(z)
+    _warn_of_probabilities(name, z, stacklevel=4)
+    return softmax(z, dim=1)
+
+
+def _expect_probabilities(name: str, eq: str, p: Tensor) -> None:
+    slack = 1e-3  # interpolated probabilities may leave [0, 1] by rounding; logits leave it by more
+    if p.numel() and not (p.data.min() >= -slack and p.data.max() <= 1 + slack):
+        raise ArgumentError(
+            f"{name}: p must be probabilities in [0, 1], got values from {float(p.data.min())} to {float(p.data.max())}; "
+            f"for logits use {name}_with_logits [{eq}]"
+        )
 
 
 def _as_maps(z: Tensor) -> Tensor:
@@ -591,7 +891,7 @@ def _expect_some(
         )
 
 
-def _class_weights(weight, z: Tensor):
+def _class_weights(name: str, eq: str, letter: str, weight, z: Tensor):
     """The weights as an array with one finite number >= 0 for each class."""
     if weight is None:
         return None
@@ -600,18 +900,18 @@ def _class_weights(weight, z: Tensor):
     weight = here.asarray(weight) if hasattr(weight, "dtype") else here.xp.asarray(weight, dtype=z.dtype)
     if weight.shape != (z.shape[1],):
         raise ShapeError(
-            f"cross_entropy: weight needs one value for each of the {z.shape[1]} classes, got {weight.shape} [loss.ce_weighted]"
+            f"{name}: {letter} needs one value for each of the {z.shape[1]} classes, got {weight.shape} [{eq}]"
         )
     bad = ~((weight >= 0) & (weight < math.inf))
     if bad.any():
         k = int(bad.argmax())
         raise ArgumentError(
-            f"cross_entropy: weights must be finite and not negative, got {float(weight[k])} for class {k} [loss.ce_weighted]"
+            f"{name}: weights must be finite and not negative, got {float(weight[k])} for class {k} [{eq}]"
         )
     return weight
 
 
-def _warn_of_probabilities(name: str, z: Tensor) -> None:
+def _warn_of_probabilities(name: str, z: Tensor, stacklevel: int = 3) -> None:
     """Warn if z sums to 1 over the classes, with all entries in [0, 1]: a look at a few pixels, cheap enough for every call.
 
     Python shows a warning once for each line that causes it.
@@ -622,5 +922,5 @@ def _warn_of_probabilities(name: str, z: Tensor) -> None:
             f"{name}: z looks like probabilities (in [0, 1], sums over the classes 1), but logits are expected: softmax applied "
             "twice keeps the loss from falling and shrinks its gradient (ERR-28); pass what came before the softmax",
             UserWarning,
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

@@ -673,6 +673,24 @@ def _sgd_cases(primitive: str) -> Iterator[Case]:
     yield Case("Nesterov", partial(build, (3, 5), 0.9, 0.0, 1e-2, True))
 
 
+@cases_of("rmsprop_update")
+def _rmsprop_cases(primitive: str) -> Iterator[Case]:
+    def build(shape: Shape, weight_decay: float, size: float, rng, dtype) -> tuple:
+        p, g, v = (normal(rng, dtype, *shape) for _ in range(3))
+        return p, size * g, (size * v) ** 2, 1e-3, 0.99, 1e-8, weight_decay
+
+    def first(rng, dtype) -> tuple:
+        p, g, v, *rest = build((3, 5), 0.0, 1.0, rng, dtype)
+        return p, g, np.zeros_like(v), *rest
+
+    for name, shape in PARAMETERS.items():
+        yield Case(name, partial(build, shape, 0.0, 1.0))
+    yield Case("first step", first)
+    yield Case("no gradient ever", partial(build, (3, 5), 0.0, 0.0))
+    yield Case("weight decay", partial(build, (3, 5), 1e-2, 1.0))
+    yield Case("gradients as small as eps", partial(build, (3, 5), 0.0, 1e-8))
+
+
 @cases_of("adam_update")
 def _adam_cases(primitive: str) -> Iterator[Case]:
     def build(shape: Shape, step: int, weight_decay: float, size: float, rng, dtype) -> tuple:

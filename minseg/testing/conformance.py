@@ -274,6 +274,16 @@ def _sgd_update(p, g, v, lr, momentum, dampening, weight_decay, nesterov, new_p,
     return 2 * np.abs(p) + 12 * lr * step, 8 * v_size
 
 
+@bound_of("rmsprop_update")
+def _rmsprop_update(p, g, v, lr, alpha, eps, weight_decay, new_p, new_v):
+    """v as in Adam. p: the step's own product, sums and division, and half of v's errors through the root."""
+    g_size = np.abs(g) + abs(weight_decay) * np.abs(p)
+    v_size = alpha * v + (1 - alpha) * g_size**2
+    tiny = np.finfo(np.float64).tiny
+    update = lr * g_size / (np.sqrt(new_v) + eps)
+    return 2 * np.abs(p) + (14 + 6 * v_size / np.maximum(new_v, tiny)) * update, 12 * v_size
+
+
 @bound_of("adam_update")
 def _adam_update(p, g, m, v, step, lr, beta1, beta2, eps, weight_decay, new_p, new_m, new_v):
     """m as v of SGD; v with g squared, so its errors twice. The root halves what v' hands on: 6 of its 12."""

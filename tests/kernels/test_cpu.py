@@ -105,9 +105,11 @@ CALLS = {
     "resize_bilinear_grad_x": (resample, (normal(2, 4, 97, 201), WIDE.shape)),
     "linear": (linear, (normal(70, 130), normal(37, 130), None)),
     "linear_grad_w": (linear, (normal(70, 37), normal(70, 130))),
+    "rmsprop_update": (optim, (*(normal(4, 33_333)[:3]), 1e-3, 0.99, 1e-8, 0.0)),
     "adam_update": (optim, (*(normal(4, 33_333)), 3, 1e-3, 0.9, 0.999, 1e-8, 0.0)),
 }
-CALLS["adam_update"][1][3][:] **= 2  # v is never negative
+for name, position in (("rmsprop_update", 2), ("adam_update", 3)):
+    CALLS[name][1][position][:] **= 2  # v is never negative
 
 
 @pytest.mark.parametrize("name", CALLS)

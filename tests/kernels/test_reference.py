@@ -482,6 +482,16 @@ def test_sgd_update(nesterov):
     np.testing.assert_allclose(new_p, p - 0.1 * (d + 0.9 * velocity if nesterov else velocity), **CLOSE)
 
 
+def test_rmsprop_update():
+    p, g, v = random(3)
+    v = v**2
+    new_p, new_v = optim.rmsprop_update(*(np.array([a]) for a in (p, g, v)), 0.1, 0.9, 1e-6, 0.01)
+    d = g + 0.01 * p
+    square = 0.9 * v + 0.1 * d * d
+    np.testing.assert_allclose(new_v, square, **CLOSE)
+    np.testing.assert_allclose(new_p, p - 0.1 * d / (math.sqrt(square) + 1e-6), **CLOSE)
+
+
 def test_adam_update():
     p, g, m, v = random(4)
     step, v = 3, v**2

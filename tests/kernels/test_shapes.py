@@ -185,6 +185,8 @@ ERRORS = [
     # optim
     *(("sgd_update", (f(3), *(f(4) if k == position else f(3) for k in range(2)), 0.1, 0.9, 0.0, 0.0, False), ShapeError,
        f"sgd_update: {name} (4,) must have the shape of the parameter (3,)") for position, name in enumerate("gv")),
+    *(("rmsprop_update", (f(3), *(f(4) if k == position else f(3) for k in range(2)), 0.1, 0.9, 1e-8, 0.0), ShapeError,
+       f"rmsprop_update: {name} (4,) must have the shape of the parameter (3,)") for position, name in enumerate("gv")),
     *(("adam_update", (f(3), *(f(4) if k == position else f(3) for k in range(3)), 1, 1e-3, 0.9, 0.999, 1e-8, 0.0), ShapeError,
        f"adam_update: {name} (4,) must have the shape of the parameter (3,)") for position, name in enumerate("gmv")),
     # dtypes: spec.check

@@ -33,6 +33,11 @@ LOSSES = {
     "cross_entropy": (3, ops.cross_entropy),
     "cross_entropy, weighted": (3, lambda z, t: ops.cross_entropy(z, t, [1.0, 2.0, 0.5])),
     "cross_entropy, sum": (3, lambda z, t: ops.cross_entropy(z, t, reduction="sum")),
+    "focal_loss": (3, ops.focal_loss),
+    "focal_loss, weighted": (3, lambda z, t: ops.focal_loss(z, t, 0.5, [1.0, 2.0, 0.5])),
+    "focal_loss, sum": (3, lambda z, t: ops.focal_loss(z, t, reduction="sum")),
+    "jaccard_loss_with_logits": (3, ops.jaccard_loss_with_logits),
+    "jaccard_loss_with_logits, binary": (1, ops.jaccard_loss_with_logits),
     "binary_cross_entropy_with_logits": (1, ops.binary_cross_entropy_with_logits),
     "dice_loss_with_logits": (3, ops.dice_loss_with_logits),
     "dice_loss_with_logits, binary": (1, ops.dice_loss_with_logits),
@@ -58,7 +63,10 @@ def test_an_ignored_pixel_has_exactly_no_gradient_and_no_influence(name, dtype):
     assert loss(other, target).item() == value.item()
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "cross_entropy, weighted", "binary_cross_entropy_with_logits"])
+PIXEL_BY_PIXEL = ["cross_entropy", "cross_entropy, weighted", "focal_loss", "focal_loss, weighted"]
+
+
+@pytest.mark.parametrize("name", [*PIXEL_BY_PIXEL, "binary_cross_entropy_with_logits"])
 @pytest.mark.parametrize("junk", [np.nan, np.inf])
 def test_an_ignored_pixel_may_hold_anything(name, junk):
     K, loss = LOSSES[name]
@@ -73,7 +81,13 @@ def test_an_ignored_pixel_may_hold_anything(name, junk):
     assert np.isfinite(z.grad).all()
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy_with_logits", "dice_loss_with_logits"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("cross_entropy", "focal_loss", "binary_cross_entropy_with_logits"),
+        *("dice_loss_with_logits", "jaccard_loss_with_logits"),
+    ],
+)
 def test_another_ignore_index_means_the_same(name):
     K, loss = LOSSES[name]
     z, target = logits(2, K, 3, 4), half_ignored(max(K, 2), 2, 3, 4)
@@ -181,6 +195,126 @@ def test_probabilities_may_leave_the_interval_by_rounding_only():
     for wrong in (1.01, -0.01, np.nan):
         with pytest.raises(ArgumentError, match="must be probabilities"):
             ops.dice_loss(minseg.tensor(np.array([[[[wrong, 0.5]]]])), target)
+
+
+# ---------------------------------------------------------------------------------------------------- focal and Jaccard
+
+
+@DTYPES
+@pytest.mark.parametrize("alpha", [None, [1.0, 2.0, 0.5]])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_the_focal_loss_with_gamma_0_is_the_cross_entropy(reduction, alpha, dtype):
+    z, target = logits(2, 3, 4, 5, dtype=dtype), half_ignored(3, 2, 4, 5)
+    focal = ops.focal_loss(z, target, 0, alpha, reduction=reduction)
+    focal.sum().backward()
+    gradient, z.grad = z.grad, None
+    expected = ops.cross_entropy(z, target, alpha, reduction=reduction)
+    expected.sum().backward()
+    few = 4 * np.finfo(dtype).eps  # the weight is multiplied in the kernel there, outside here
+    np.testing.assert_allclose(focal.data, expected.data, rtol=0 if alpha is None else 20 * few)
+    np.testing.assert_allclose(gradient, z.grad, rtol=few, atol=few)
+
+
+def test_the_focal_loss_by_hand():
+    z = minseg.tensor(np.log(np.array([[0.8, 0.2], [0.4, 0.6], [0.5, 0.5]])))
+    target = np.array([0, 0, 255])
+    first, second = -(0.2**3) * math.log(0.8), -(0.6**3) * math.log(0.4)
+    assert ops.focal_loss(z, target, 3).item() == pytest.approx((first + second) / 2, rel=1e-13)
+    assert ops.focal_loss(z, target, 3, reduction="none").data == pytest.approx([first, second, 0], rel=1e-13)
+    both = np.array([0, 1, 255])
+    other = -(0.4**3) * math.log(0.6)
+    weighted = ops.focal_loss(z, both, 3, [2.0, 5.0]).item()
+    assert weighted == pytest.approx((2 * first + 5 * other) / 7, rel=1e-13)
+    assert ops.focal_loss(z, both, 3, [4.0, 10.0]).item() == pytest.approx(weighted, rel=1e-13)
+
+
+@DTYPES
+@pytest.mark.parametrize("gamma", [0.3, 0.5, 1.0, 2.0])
+def test_the_focal_loss_of_what_is_certain_and_right(gamma, dtype):
+    """(1 - p)^(gamma - 1) is infinite at p = 1 for gamma < 1; the gradient is 0 there all the same."""
+    z = minseg.tensor(np.array([[1e4, 0], [40, 0], [0.0, 0]], dtype), requires_grad=True)
+    losses = ops.focal_loss(z, np.zeros(3, int), gamma, reduction="none")
+    losses.sum().backward()
+    assert losses.data[0] == 0
+    assert (z.grad[0] == 0).all()
+    q = math.exp(-40)  # 1 - p, and the cross-entropy, to the last digit of a float64
+    assert losses.data[1] == pytest.approx(q ** (1 + gamma), rel=1e-5)
+    assert z.grad[1, 0] == pytest.approx(-(1 + gamma) * q ** (1 + gamma), rel=1e-5)
+
+
+def test_a_class_with_alpha_0_does_not_count():
+    z, target = logits(1, 3, 3, 4), half_ignored(3, 1, 3, 4)
+    without = np.where(target == 1, 255, target)
+    assert ops.focal_loss(z, target, alpha=[1.0, 0.0, 1.0]).item() == pytest.approx(ops.focal_loss(z, without).item())
+    with pytest.raises(DataError, match=r"focal_loss: the weights .* add up to 0; .*\[loss.focal_weighted\]"):
+        ops.focal_loss(z, np.where(target == 255, 255, 1), alpha=[1.0, 0.0, 1.0])
+    with pytest.raises(
+        ArgumentError, match=r"focal_loss: weights must be finite and not negative, got -1.0 for class 2"
+    ):
+        ops.focal_loss(z, target, alpha=[1.0, 0.0, -1.0])
+    for gamma in (math.nan, math.inf, "much"):
+        with pytest.raises(ArgumentError, match="focal_loss: gamma must be a finite number of at least 0"):
+            ops.focal_loss(z, target, gamma)
+
+
+def test_jaccard_counts_over_the_batch_and_all_classes():
+    p = minseg.tensor(np.array([1.0, 0.0, 0.0, 1.0, 0.0, 0.0]).reshape(2, 3, 1, 1))
+    target = np.array([0, 1]).reshape(2, 1, 1)
+    each = ops.jaccard_loss(p, target, smooth=0.5, reduction="none").data
+    # class 0: one right of two covered; class 1: missed; class 2: neither there nor claimed
+    assert each == pytest.approx([1 - 1.5 / 2.5, 1 - 0.5 / 1.5, 0], abs=1e-15)
+    assert ops.jaccard_loss(p, target, smooth=0.5).item() == pytest.approx(each.mean())
+    assert ops.jaccard_loss(p, target, smooth=0.5, include_background=False).item() == pytest.approx(each[1:].mean())
+
+
+@pytest.mark.parametrize("K", [1, 3])
+def test_jaccard_and_dice_say_the_same_but_for_smoothing(K):
+    """D = 2 J / (1 + J) for the similarities 1 - loss (metric.dice_from_iou)."""
+    z, target = logits(2, K, 5, 4), half_ignored(max(K, 2), 2, 5, 4)
+    tiny = {"smooth": 1e-12, "reduction": "none"}
+    J = 1 - ops.jaccard_loss_with_logits(z, target, **tiny).data
+    D = 1 - ops.dice_loss_with_logits(z, target, **tiny).data
+    np.testing.assert_allclose(D, 2 * J / (1 + J), rtol=1e-11)
+    p = ops.sigmoid(z) if K == 1 else ops.softmax(z, 1)
+    assert ops.jaccard_loss(p, target).item() == ops.jaccard_loss_with_logits(z, target).item()
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
+@pytest.mark.parametrize("alpha", [None, [1.0, 2.0, 0.5]])
+def test_the_focal_loss_equals_pytorchs_arithmetic(gamma, alpha):
+    """In float32, with the formula written in PyTorch and differentiated by it."""
+    torch = pytest.importorskip("torch")
+    z, target = logits(2, 3, 6, 5, dtype=np.float32, scale=3), half_ignored(3, 2, 6, 5)
+    theirs = torch.from_numpy(z.data.copy()).requires_grad_()
+    labels, known = torch.from_numpy(target), torch.from_numpy(target != 255)
+    log_p = theirs.log_softmax(1).gather(1, torch.where(known, labels, 0)[:, None])[:, 0]
+    weight = torch.ones(3) if alpha is None else torch.tensor(alpha)
+    weight = weight[torch.where(known, labels, 0)] * known
+    expected = -(weight * (1 - log_p.exp()) ** gamma * log_p).sum() / weight.sum()
+    expected.backward()
+    ours = ops.focal_loss(z, target, gamma, alpha)
+    ours.backward()
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+    np.testing.assert_allclose(z.grad, theirs.grad.numpy(), rtol=1e-5, atol=1e-5 * np.abs(z.grad).max())
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("K", [1, 3])
+def test_the_jaccard_loss_equals_pytorchs_arithmetic(K):
+    torch = pytest.importorskip("torch")
+    z, target = logits(2, K, 6, 5, dtype=np.float32, scale=3), half_ignored(max(K, 2), 2, 6, 5)
+    theirs = torch.from_numpy(z.data.copy()).requires_grad_()
+    p = theirs.sigmoid() if K == 1 else theirs.softmax(1)
+    labels = torch.from_numpy(target)[:, None]
+    known, g = labels != 255, labels == torch.arange(K)[:, None, None] + (K == 1)
+    overlap, covered = (p * g).sum((0, 2, 3)), (known * (p + g.float() - p * g)).sum((0, 2, 3))
+    expected = (1 - (overlap + 1) / (covered + 1)).mean()
+    expected.backward()
+    ours = ops.jaccard_loss_with_logits(z, target)
+    ours.backward()
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5)
+    np.testing.assert_allclose(z.grad, theirs.grad.numpy(), rtol=1e-5, atol=1e-5 * np.abs(z.grad).max())
 
 
 # --------------------------------------------------------------------------------------------------------------- labels

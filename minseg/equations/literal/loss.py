@@ -166,9 +166,78 @@ def loss_jaccard(p, g, epsilon):
     return 1 - (overlap + epsilon) / (union + epsilon)
 
 
+def loss_jaccard_grad(L_bar, p, g, epsilon):
+    overlap = union = 0.0
+    for j in range(len(p)):
+        overlap += p[j] * g[j]
+        union += p[j] + g[j] - p[j] * g[j]
+    above, below = overlap + epsilon, union + epsilon
+    h = np.zeros(len(p))
+    for i in range(len(p)):
+        h[i] = L_bar * (above * (1 - g[i]) / below**2 - g[i] / below)
+    return h
+
+
 def loss_focal(p, t, gamma):
     N = len(p)
     total = 0.0
     for i in range(N):
         total += (1 - p[i, t[i]]) ** gamma * math.log(p[i, t[i]])
     return -total / N
+
+
+def loss_focal_grad(L_bar, p, gamma):
+    N = len(p)
+    g = np.zeros(N)
+    for i in range(N):
+        easy = (1 - p[i]) ** gamma
+        g[i] = L_bar / N * (easy - gamma * p[i] * easy / (1 - p[i]) * math.log(p[i]))
+    return g
+
+
+def loss_focal_weighted(p, t, alpha, gamma):
+    N = len(p)
+    total = weights = 0.0
+    for i in range(N):
+        total += alpha[t[i]] * (1 - p[i, t[i]]) ** gamma * math.log(p[i, t[i]])
+        weights += alpha[t[i]]
+    return -total / weights
+
+
+def loss_weight_inverse(n):
+    K = len(n)
+    total = 0
+    for j in range(K):
+        total += n[j]
+    alpha = np.zeros(K)
+    for k in range(K):
+        alpha[k] = total / (K * n[k])
+    return alpha
+
+
+def loss_weight_frequency(n):
+    N, K = n.shape
+    f = np.zeros(K)
+    for k in range(K):
+        of_class = of_images = 0
+        for i in range(N):
+            of_class += n[i, k]
+            if n[i, k] > 0:
+                for j in range(K):
+                    of_images += n[i, j]
+        f[k] = of_class / of_images
+    return f
+
+
+def loss_weight_median(f, m):
+    alpha = np.zeros(len(f))
+    for k in range(len(f)):
+        alpha[k] = m / f[k]
+    return alpha
+
+
+def loss_weight_sqrt_median(f, m):
+    alpha = np.zeros(len(f))
+    for k in range(len(f)):
+        alpha[k] = math.sqrt(m / f[k])
+    return alpha

@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 
 def opt_gd(theta, g, eta):
     return theta - eta * g
@@ -39,6 +41,14 @@ def opt_momentum_tf(g, eta, mu, v):
     return mu * v - eta * g
 
 
+def opt_momentum_tf_step(theta, V):
+    return theta + V
+
+
+def opt_momentum_tf_nesterov(theta, g, eta, mu, V):
+    return theta + mu * V - eta * g
+
+
 def opt_rmsprop_v(g, rho, v):
     return rho * v + (1 - rho) * g * g
 
@@ -65,6 +75,41 @@ def opt_adam_v_hat(V, beta, t):
 
 def opt_adam(theta, eta, m_hat, v_hat, epsilon):
     return theta - eta * m_hat / (math.sqrt(v_hat) + epsilon)
+
+
+def opt_adamw(theta, eta, lambda_, m_hat, v_hat, epsilon):
+    return theta - eta * lambda_ * theta - eta * m_hat / (math.sqrt(v_hat) + epsilon)
+
+
+def opt_clip_norm(g, c, n):
+    total = 0.0
+    for j in range(n):
+        total += g[j] ** 2
+    norm = math.sqrt(total)
+    h = np.zeros(n)
+    for i in range(n):
+        h[i] = g[i] * c / norm if norm > c else g[i]
+    return h
+
+
+def opt_clip_value(g, c):
+    if g > c:
+        return c
+    if g < -c:
+        return -c
+    return g
+
+
+def opt_schedule_step(eta, gamma, t, s):
+    e = eta
+    for step in range(1, t + 1):
+        if step % s == 0:
+            e = e * gamma
+    return e
+
+
+def opt_schedule_warmup(eta, f, t, w):
+    return eta * (f + (1 - f) * t / w)
 
 
 def opt_schedule_poly(eta, t, S, p):

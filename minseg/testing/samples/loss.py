@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from minseg import backend, ops
-from minseg.autograd import mean, tensor
+from minseg.autograd import tensor
+from minseg.data import class_frequencies, class_weights
 from minseg.testing.equations import Sample
 from minseg.testing.samples.backward import gradient
 
@@ -164,16 +165,77 @@ def loss_dice_multiclass(rng: np.random.Generator) -> Iterator[Sample]:
 
 def loss_jaccard(rng: np.random.Generator) -> Iterator[Sample]:
     p, g = _mask(rng)
-    yield Sample({"p": p, "g": g, r"\epsilon": SMOOTH, "N": 7}, ())
+    values = {"p": p, "g": g, r"\epsilon": SMOOTH, "N": 7}
+    yield Sample(values, (), lambda: _one_class(tensor(p), g, ops.jaccard_loss))
+
+
+def loss_jaccard_grad(rng: np.random.Generator) -> Iterator[Sample]:
+    p, g = _mask(rng)
+    values = {r"\bar{L}": L_BAR, "p": p, "g": g, r"\epsilon": SMOOTH, "N": 7}
+
+    def code():
+        return gradient(lambda p: _one_class(p, g, ops.jaccard_loss), 0, np.array(L_BAR), p)
+
+    yield Sample(values, (7,), code)
+
+
+# ---------------------------------------------------------------------------------------------------------------- focal
+
+GAMMA = 1.6
 
 
 def loss_focal(rng: np.random.Generator) -> Iterator[Sample]:
-    """The code composes it of arithmetic."""
-    N, K, gamma = 7, 3, 1.6
+    N, K = 7, 3
     p, t = _distributions(rng, N, K), _labels(rng, K, N)
+    values = {"p": p, "t": t, r"\gamma": GAMMA, "N": N}
+    yield Sample(values, (), lambda: ops.focal_loss(tensor(np.log(p)), t, GAMMA))
+
+
+def loss_focal_weighted(rng: np.random.Generator) -> Iterator[Sample]:
+    N, K = 7, 3
+    p, t, alpha = _distributions(rng, N, K), _labels(rng, K, N), rng.uniform(0.3, 3, K)
+    values = {"p": p, "t": t, r"\alpha": alpha, r"\gamma": GAMMA, "N": N}
+    yield Sample(values, (), lambda: ops.focal_loss(tensor(np.log(p)), t, GAMMA, alpha))
+
+
+def loss_focal_grad(rng: np.random.Generator) -> Iterator[Sample]:
+    """Of two classes with the logits 0 and z, dc/dz of the first is 1 - p: what is left is the gradient for c."""
+    N = 5
+    p = _probabilities(rng, N)
 
     def code():
-        true = tensor(p)[np.arange(N), t]
-        return -mean((1 - true) ** gamma * true.log())
+        z = np.stack([np.zeros(N), np.log((1 - p) / p)], axis=1)
+        g = gradient(lambda z: ops.focal_loss(z, np.zeros(N, int), GAMMA), 0, np.array(L_BAR), z)
+        return g[:, 1] / (1 - p)
 
-    yield Sample({"p": p, "t": t, r"\gamma": gamma, "N": N}, (), code)
+    yield Sample({r"\bar{L}": L_BAR, "p": p, r"\gamma": GAMMA, "N": N}, (N,), code)
+
+
+# -------------------------------------------------------------------------------------------------------- class weights
+
+
+def loss_weight_inverse(rng: np.random.Generator) -> Iterator[Sample]:
+    n = np.array([70, 11, 230, 5])
+    yield Sample({"n": n, "K": 4}, (4,), lambda: class_weights(n, "inverse"))
+
+
+def loss_weight_frequency(rng: np.random.Generator) -> Iterator[Sample]:
+    """The second class is in one image only, the third in two."""
+    n = np.array([[7, 0, 4, 2], [9, 3, 0, 1], [5, 0, 8, 6]])
+    yield Sample({"n": n, "N": 3, "K": 4}, (4,), lambda: class_frequencies(n))
+
+
+def _median_frequency() -> tuple[np.ndarray, dict[str, object]]:
+    n = np.array([70, 11, 230, 5])
+    f = n / n.sum()
+    return n, {"f": f, "m": (f[0] + f[1]) / 2}
+
+
+def loss_weight_median(rng: np.random.Generator) -> Iterator[Sample]:
+    n, values = _median_frequency()
+    yield Sample(values, (4,), lambda: class_weights(n, "median"))
+
+
+def loss_weight_sqrt_median(rng: np.random.Generator) -> Iterator[Sample]:
+    n, values = _median_frequency()
+    yield Sample(values, (4,), lambda: class_weights(n, "sqrt-median"))

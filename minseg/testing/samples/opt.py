@@ -7,7 +7,18 @@ import numpy as np
 
 from minseg import backend
 from minseg.autograd import Parameter, mean, tensor
-from minseg.optim import SGD
+from minseg.optim import (
+    SGD,
+    AdamW,
+    Constant,
+    Cosine,
+    KerasSGD,
+    Polynomial,
+    Step,
+    WarmUp,
+    clip_grad_norm_,
+    clip_grad_value_,
+)
 from minseg.testing.equations import Sample
 
 THETA, GRADIENT, VELOCITY = 0.83, -0.47, 0.62
@@ -70,16 +81,47 @@ def opt_weight_decay(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample(values, (), lambda: _sgd(weight_decay=DECAY)[1])
 
 
+def _keras(momentum=MOMENTUM, nesterov=False) -> tuple[float, float]:
+    """The weight and the velocity after a step that starts with a velocity."""
+    theta = Parameter(_one(THETA))
+    optimizer = KerasSGD([theta], RATE, momentum, nesterov=nesterov)
+    optimizer.load_state_dict({"0.step": np.array(1), "0.v": np.array([VELOCITY])})
+    theta.grad = _one(GRADIENT)
+    optimizer.step()
+    return theta.item(), float(optimizer.state_dict()["0.v"][0])
+
+
 def opt_momentum_tf(rng: np.random.Generator) -> Iterator[Sample]:
-    yield Sample({r"\mu": MOMENTUM, "v": VELOCITY, r"\eta": RATE, "g": GRADIENT}, ())
+    values = {r"\mu": MOMENTUM, "v": VELOCITY, r"\eta": RATE, "g": GRADIENT}
+    yield Sample(values, (), lambda: _keras()[1])
+
+
+def opt_momentum_tf_step(rng: np.random.Generator) -> Iterator[Sample]:
+    V = MOMENTUM * VELOCITY - RATE * GRADIENT
+    yield Sample({r"\theta": THETA, "V": V}, (), lambda: _keras()[0])
+
+
+def opt_momentum_tf_nesterov(rng: np.random.Generator) -> Iterator[Sample]:
+    V = MOMENTUM * VELOCITY - RATE * GRADIENT
+    values = {r"\theta": THETA, r"\mu": MOMENTUM, "V": V, r"\eta": RATE, "g": GRADIENT}
+    yield Sample(values, (), lambda: _keras(nesterov=True)[0])
+
+
+def _rmsprop() -> tuple[float, float]:
+    """The weight and the mean square after one step."""
+    arrays = map(_one, (THETA, GRADIENT, VELOCITY))
+    p, v = backend.current().rmsprop_update(*arrays, RATE, MOMENTUM, EPSILON, 0.0)
+    return float(p[0]), float(v[0])
 
 
 def opt_rmsprop_v(rng: np.random.Generator) -> Iterator[Sample]:
-    yield Sample({r"\rho": MOMENTUM, "v": VELOCITY, "g": GRADIENT}, ())
+    yield Sample({r"\rho": MOMENTUM, "v": VELOCITY, "g": GRADIENT}, (), lambda: _rmsprop()[1])
 
 
 def opt_rmsprop(rng: np.random.Generator) -> Iterator[Sample]:
-    yield Sample({r"\theta": THETA, r"\eta": RATE, "g": GRADIENT, "V": VELOCITY, r"\epsilon": EPSILON}, ())
+    V = MOMENTUM * VELOCITY + (1 - MOMENTUM) * GRADIENT**2
+    values = {r"\theta": THETA, r"\eta": RATE, "g": GRADIENT, "V": V, r"\epsilon": EPSILON}
+    yield Sample(values, (), lambda: _rmsprop()[0])
 
 
 # ----------------------------------------------------------------------------------------------------------------- Adam
@@ -135,12 +177,65 @@ def opt_adam(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample(values, (), lambda: _adam()[0])
 
 
+def opt_adamw(rng: np.random.Generator) -> Iterator[Sample]:
+    m_hat = (BETA1 * M_BEFORE + (1 - BETA1) * GRADIENT) / (1 - BETA1**STEP)
+    v_hat = (BETA2 * V_BEFORE + (1 - BETA2) * GRADIENT**2) / (1 - BETA2**STEP)
+
+    def code():
+        theta = Parameter(_one(THETA))
+        optimizer = AdamW([theta], RATE, (BETA1, BETA2), EPSILON, DECAY)
+        optimizer.load_state_dict(
+            {"0.step": np.array(STEP - 1), "0.m": np.array([M_BEFORE]), "0.v": np.array([V_BEFORE])}
+        )
+        theta.grad = _one(GRADIENT)
+        optimizer.step()
+        return theta.item()
+
+    values = {r"\theta": THETA, r"\eta": RATE, r"\lambda": DECAY, r"\epsilon": EPSILON}
+    yield Sample(values | {r"\hat{m}": m_hat, r"\hat{v}": v_hat}, (), code)
+
+
+# ------------------------------------------------------------------------------------------------------------- clipping
+
+
+def _clipped(g: np.ndarray, clip, limit: float) -> np.ndarray:
+    """The gradients after clipping, of two parameters that hold them in turn."""
+    params = [Parameter(backend.current().asarray(part)) for part in (g[:2], g[2:])]
+    for p in params:
+        p.grad = p.data
+    clip(params, limit)
+    return np.concatenate([backend.current().to_numpy(p.grad) for p in params])
+
+
+def opt_clip_norm(rng: np.random.Generator) -> Iterator[Sample]:
+    """Their norm is 1.43: above the one limit, below the other."""
+    g = np.array([0.4, -1.1, 0.7, 0.3, -0.2])
+    for c in (0.8, 1.7):
+        yield Sample({"g": g, "c": c, "n": 5}, (5,), lambda c=c: _clipped(g, clip_grad_norm_, c))
+
+
+def opt_clip_value(rng: np.random.Generator) -> Iterator[Sample]:
+    for g in (-1.3, -0.4, 0.3, 1.9):
+        yield Sample({"g": g, "c": 0.6}, (), lambda g=g: _clipped(np.full(3, g), clip_grad_value_, 0.6)[2])
+
+
 # ------------------------------------------------------------------------------------------------------------ schedules
 
 
+def opt_schedule_step(rng: np.random.Generator) -> Iterator[Sample]:
+    for t in (4, 13, 15):
+        values = {r"\eta": RATE, r"\gamma": 0.7, "t": t, "s": 5}
+        yield Sample(values, (), lambda t=t: Step(RATE, step_size=5, gamma=0.7)(t))
+
+
+def opt_schedule_warmup(rng: np.random.Generator) -> Iterator[Sample]:
+    values = {r"\eta": RATE, "f": 0.3, "t": 5, "w": 12}
+    yield Sample(values, (), lambda: WarmUp(Constant(RATE), steps=12, start_factor=0.3)(5))
+
+
 def opt_schedule_poly(rng: np.random.Generator) -> Iterator[Sample]:
-    yield Sample({r"\eta": RATE, "t": 13, "S": 40, "p": 0.9}, ())
+    yield Sample({r"\eta": RATE, "t": 13, "S": 40, "p": 0.8}, (), lambda: Polynomial(RATE, 40, power=0.8)(13))
 
 
 def opt_schedule_cosine(rng: np.random.Generator) -> Iterator[Sample]:
-    yield Sample({r"\eta": RATE, "t": 13, "S": 40, r"\pi": math.pi}, ())
+    yield Sample({r"\eta": RATE, "t": 13, "S": 40, r"\pi": math.pi}, (), lambda: Cosine(RATE, 40)(13))

@@ -6,19 +6,21 @@ import numpy as np
 
 from minseg import ops
 from minseg.autograd import tensor
+from minseg.nn import l1_penalty, l2_penalty
 from minseg.testing.equations import Sample
 from minseg.testing.samples.backward import gradient
+from minseg.training import stop_early
 
 WEIGHTS = np.array([0.7, -1.3, 0.0, 2.1, -0.4])
 LOSS, STRENGTH, R_BAR = 0.9, 0.35, 1.7
 
 
 def _l1(theta):
-    return LOSS + STRENGTH * theta.abs().sum()
+    return LOSS + l1_penalty([theta], STRENGTH)
 
 
 def _l2(theta):
-    return LOSS + STRENGTH / 2 * (theta**2).sum()
+    return LOSS + l2_penalty([theta], STRENGTH)
 
 
 def _penalised(penalty) -> Iterator[Sample]:
@@ -94,4 +96,6 @@ def reg_early_stopping(rng: np.random.Generator) -> Iterator[Sample]:
     """The best epoch is the first; the last; number 2 and again, later, number 4; number 3."""
     for losses in ((0.3, 0.5, 0.6), (0.9, 0.7, 0.4), (0.9, 0.7, 0.4, 0.6, 0.4, 0.8), (0.9, 0.8, 0.7, 0.4, 0.5)):
         for q in (1, 2, 3):
-            yield Sample({"L": np.array(losses), "t": len(losses) - 1, "q": q}, ())
+            scores = [-loss for loss in losses]
+            values = {"L": np.array(losses), "t": len(losses) - 1, "q": q}
+            yield Sample(values, (), lambda scores=scores, q=q: float(stop_early(scores, q)))
