@@ -1,11 +1,11 @@
-"""Equations of attention: every pixel asks every pixel. Pixels stand in one row, in any order."""
+"""Equations of attention: each of M pixels asks N pixels, usually all of the same image. Pixels stand in one row, in any order."""
 
 from minseg.equations.registry import Equation, Source, Symbol, paper
 
-QUERIES = Symbol("Q", "what each pixel asks", "(N, d)")
+QUERIES = Symbol("Q", "what each pixel asks", "(M, d)")
 KEYS = Symbol("K", "what each pixel answers to", "(N, d)")
 VALUES = Symbol("V", "what each pixel gives", "(N, C)")
-PIXELS = Symbol("N", "pixels")
+PIXELS = Symbol("N", "pixels that are asked")
 CHANNELS = Symbol("d", "channels of queries and keys")
 
 ATTENTION = (
@@ -22,17 +22,17 @@ EQUATIONS = (
         symbols=(QUERIES, KEYS, CHANNELS),
         sources=ATTENTION,
         errata=("ERR-26", "ERR-63", "ERR-70"),
-        operations=("minseg.autograd.matmul",),
-        note="One matrix product. N^2 numbers for N pixels; the root keeps their size from growing with d.",
+        operations=("minseg.ops.scaled_dot_product_attention",),
+        note="One matrix product. N^2 numbers where N pixels ask each other; the root keeps their size from growing with d.",
     ),
     Equation(
         id="att.weights",
         title="attention: scores as weights that sum to 1",
         latex=r"A_{i,j} = \frac{\exp(s_{i,j})}{\sum_{l=0}^{N-1}\exp(s_{i,l})}",
-        symbols=(Symbol("s", "att.score", "(N, N)"), PIXELS),
+        symbols=(Symbol("s", "att.score", "(M, N)"), PIXELS),
         sources=ATTENTION,
         errata=("ERR-26", "ERR-70"),
-        operations=("minseg.ops.softmax",),
+        operations=("minseg.ops.scaled_dot_product_attention",),
         primitives=("softmax",),
         note="Softmax along each row: act.softmax, without its m.",
     ),
@@ -40,10 +40,10 @@ EQUATIONS = (
         id="att.mix",
         title="each pixel's mixture of all pixels' values",
         latex=r"Y_{i,c} = \sum_{j=0}^{N-1} A_{i,j}V_{j,c}",
-        symbols=(Symbol("A", "att.weights", "(N, N)"), VALUES, PIXELS),
+        symbols=(Symbol("A", "att.weights", "(M, N)"), VALUES, PIXELS),
         sources=ATTENTION,
         errata=("ERR-26", "ERR-70"),
-        operations=("minseg.autograd.matmul",),
+        operations=("minseg.ops.scaled_dot_product_attention",),
     ),
     Equation(
         id="att.multihead",
@@ -56,7 +56,8 @@ EQUATIONS = (
             Symbol("D", "channels of a head"),
         ),
         sources=(paper("Vaswani et al., NIPS 2017"),),
-        status="planned",
+        operations=("minseg.nn.MultiheadAttention", "minseg.nn.attention.project_heads"),
+        note="Each head has its own projections to queries, keys and values, which are dense.affine.",
     ),
     Equation(
         id="att.positional_sin",
@@ -74,8 +75,8 @@ EQUATIONS = (
             Source("D5", "3.2.1", ("words",), errata=("ERR-26",), item="W-07", note="leaves positions out"),
         ),
         errata=("ERR-26",),
+        operations=("minseg.nn.sinusoidal_positions", "minseg.nn.SinusoidalPositions2d"),
         note="Even channels have the sine, odd ones the cosine of the same wave. Without it attention ignores where a pixel is.",
-        status="planned",
     ),
     Equation(
         id="att.patch_embed",
@@ -95,7 +96,7 @@ EQUATIONS = (
             paper("Dosovitskiy et al., ICLR 2021"),
         ),
         errata=("ERR-70",),
-        operations=("minseg.ops.conv2d", "minseg.nn.Conv2d"),
+        operations=("minseg.ops.conv2d", "minseg.nn.Conv2d", "minseg.models.PatchTransformer"),
         primitives=("conv2d",),
         note="conv.corr2d whose stride is the kernel size.",
     ),
@@ -113,8 +114,8 @@ EQUATIONS = (
         ),
         sources=(Source("D5", "3.2.2", ("words",), errata=("ERR-27",), item="W-08"),),
         errata=("ERR-27", "ERR-53"),
+        operations=("minseg.models.attention_decoder.DecoderStep", "minseg.models.AttentionDecoder"),
         callables=("U", "C", "S", r"\phi"),
         note="D5 leaves out U, without which h and e do not fit. After the last step: act.softmax of a linear map.",
-        status="planned",
     ),
 )

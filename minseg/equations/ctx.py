@@ -23,8 +23,8 @@ EQUATIONS = (
             paper("Chen, Papandreou, Kokkinos, Murphy and Yuille, TPAMI 2018"),
         ),
         errata=("ERR-75", "ERR-76"),
+        operations=("minseg.models.deeplab.ASPP",),
         note="The sum of the branches, as in DeepLab v2; v3 concatenates them and lets a 1x1 convolution sum. x = 0 outside.",
-        status="planned",
     ),
     Equation(
         id="ctx.pyramid_pool",
@@ -47,15 +47,15 @@ EQUATIONS = (
             paper("Zhao, Shi, Qi, Wang and Jia, CVPR 2017"),
         ),
         errata=("ERR-75", "ERR-76"),
+        operations=("minseg.models.pspnet.PyramidPooling",),
         note="Grids of 1x1, 2x2, 3x3 and 6x6.",
-        status="planned",
     ),
     Equation(
         id="ctx.crf_meanfield",
         title="mean-field update of a fully connected CRF",
         latex=(
             r"Q_{i,l} = \frac{\exp(-u_{i,l}-\sum_{a=0}^{L-1}\mu_{l,a}\sum_{j=0}^{N-1}[j \ne i]k_{i,j}q_{j,a})}"
-            r"{\sum_{b=0}^{L-1}\exp(-u_{i,b}-\sum_{a=0}^{L-1}\mu_{b,a}\sum_{j=0}^{N-1}[j \ne i]k_{i,j}q_{j,a})}"
+            r" {\sum_{b=0}^{L-1}\exp(-u_{i,b}-\sum_{a=0}^{L-1}\mu_{b,a}\sum_{j=0}^{N-1}[j \ne i]k_{i,j}q_{j,a})}"
         ),
         symbols=(
             Symbol("u", "cost of each label at each pixel by itself", "(N, L)", "nats"),
@@ -71,6 +71,7 @@ EQUATIONS = (
             paper("Kraehenbuehl and Koltun, NIPS 2011"),
         ),
         errata=("ERR-75", "ERR-76"),
-        status="planned",
+        operations=("minseg.postprocess.dense_crf", "minseg.postprocess.mean_field_step"),
+        note="All pixels at once. In dense_crf mu is 1 for labels that differ and 0 for equal ones, and k a sum of two Gaussians.",
     ),
 )

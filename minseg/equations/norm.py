@@ -135,8 +135,8 @@ EQUATIONS = (
         symbols=(X, *SIZES[1:]),
         sources=(_INSTANCE, paper("Ulyanov, Vedaldi and Lempitsky, arXiv 2016")),
         errata=("ERR-75",),
-        operations=("minseg.autograd.mean",),
-        note="The statistics of instance normalisation, which has no class of its own yet.",
+        operations=("minseg.ops.instance_norm", "minseg.autograd.mean"),
+        note="The variance is taken over the same pixels, and divided by their number.",
     ),
     Equation(
         id="norm.instance",
@@ -152,8 +152,8 @@ EQUATIONS = (
         ),
         sources=(_INSTANCE, paper("Ulyanov, Vedaldi and Lempitsky, arXiv 2016")),
         errata=("ERR-75",),
-        note="The same in training and evaluation: a sample does not see the others.",
-        status="planned",
+        operations=("minseg.ops.instance_norm", "minseg.nn.InstanceNorm2d"),
+        note="The same in training and evaluation. Its gradient is that of norm.batch for one sample of N C channels.",
     ),
     Equation(
         id="norm.layer",
@@ -168,6 +168,7 @@ EQUATIONS = (
             EPSILON,
         ),
         sources=(paper("Ba, Kiros and Hinton, arXiv 2016"),),
-        status="planned",
+        operations=("minseg.ops.layer_norm", "minseg.nn.LayerNorm"),
+        note="The same in training and evaluation. Its gradient for x is that of norm.batch, where each token is a channel.",
     ),
 )

@@ -26,7 +26,7 @@ EQUATIONS = (
             HE,
         ),
         errata=("ERR-17", "ERR-19", "ERR-45", "ERR-59", "ERR-60", "ERR-61", "ERR-62"),
-        operations=("minseg.autograd.add",),
+        operations=("minseg.autograd.add", "minseg.models.resnet.BasicBlock"),
         gradients={"x": "res.identity_grad"},
         callables=("F",),
         note="x and F(x) must have one shape (res.projection where they have not). An activation of the sum usually follows.",
@@ -60,7 +60,8 @@ EQUATIONS = (
             Source("D4", "3.2", ("words",), errata=("ERR-19",), note="pools inside the block, where this is needed"),
         ),
         errata=("ERR-17", "ERR-19"),
-        status="planned",
+        operations=("minseg.models.resnet.BasicBlock",),
+        note="In networks batch norm follows the projection, and an activation the sum. Where only channels differ, s = 1.",
     ),
     Equation(
         id="res.dense_concat",
@@ -75,7 +76,7 @@ EQUATIONS = (
             paper("Huang, Liu, van der Maaten and Weinberger, CVPR 2017"),
         ),
         errata=("ERR-75",),
-        operations=("minseg.autograd.concatenate",),
+        operations=("minseg.autograd.concatenate", "minseg.models.dense.DenseBlock"),
         note="The concatenation along the channels; the next layer is applied to it.",
     ),
     Equation(
@@ -99,7 +100,7 @@ EQUATIONS = (
             paper("Szegedy et al., CVPR 2015"),
         ),
         errata=("ERR-75",),
-        operations=("minseg.autograd.concatenate",),
+        operations=("minseg.autograd.concatenate", "minseg.models.inception.InceptionBlock"),
         note="The concatenation along the channels.",
     ),
 )

@@ -1,12 +1,44 @@
 """Networks, one file each. ``build`` makes one by name."""
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 
 from minseg.errors import ArgumentError, nearest_names
+from minseg.models.attention_decoder import AttentionDecoder
+from minseg.models.convnet import ConvNet, ConvNetFCN
+from minseg.models.deeplab import DeepLab
+from minseg.models.dense import DenseNetSeg
+from minseg.models.encoder_decoder import EncoderDecoder
+from minseg.models.fcn import FCN
+from minseg.models.inception import InceptionSeg
+from minseg.models.net import Net, NetFCN
+from minseg.models.patch_transformer import PatchTransformer
+from minseg.models.pspnet import PSPNet
+from minseg.models.resnet import ResNet, ResNetSeg
+from minseg.models.segnet import SegNet
 from minseg.models.unet import UNet
+from minseg.models.voccnn import VocCNN, VocCNNFCN
 from minseg.nn import Module
 
-_MODELS: dict[str, type[Module]] = {"unet": UNet}
+_MODELS: dict[str, Callable[..., Module]] = {
+    "convnet": ConvNetFCN,
+    "net": NetFCN,
+    "voccnn": VocCNNFCN,
+    "resnet": ResNetSeg,
+    "encoder_decoder": EncoderDecoder,
+    "fcn32s": partial(FCN, stride=32),
+    "fcn16s": partial(FCN, stride=16),
+    "fcn8s": partial(FCN, stride=8),
+    "unet": UNet,
+    "segnet": SegNet,
+    "densenet": DenseNetSeg,
+    "inception": InceptionSeg,
+    "deeplab": DeepLab,
+    "pspnet": PSPNet,
+    "attention_decoder": AttentionDecoder,
+    "patch_transformer": PatchTransformer,
+}
 
 NAMES: tuple[str, ...] = tuple(_MODELS)
 """The names that ``build`` knows."""
@@ -43,4 +75,25 @@ def build(name: str, in_channels: int, num_classes: int, **options) -> Module:
     return _MODELS[name](in_channels, num_classes, **options)
 
 
-__all__ = ["NAMES", "UNet", "build"]
+__all__ = [
+    "FCN",
+    "NAMES",
+    "AttentionDecoder",
+    "ConvNet",
+    "ConvNetFCN",
+    "DeepLab",
+    "DenseNetSeg",
+    "EncoderDecoder",
+    "InceptionSeg",
+    "Net",
+    "NetFCN",
+    "PSPNet",
+    "PatchTransformer",
+    "ResNet",
+    "ResNetSeg",
+    "SegNet",
+    "UNet",
+    "VocCNN",
+    "VocCNNFCN",
+    "build",
+]

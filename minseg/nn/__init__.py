@@ -1,15 +1,24 @@
 """Modules to build networks from: layers, losses and initial weights. Names, arguments and state are PyTorch's."""
 
 from minseg.nn import init
+from minseg.nn.attention import (
+    MultiheadAttention,
+    SinusoidalPositions2d,
+    sinusoidal_positions,
+    sinusoidal_positions_2d,
+)
 from minseg.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     ConvTranspose2d,
+    DepthwiseSeparableConv2d,
     Dropout,
     Flatten,
     Identity,
+    InstanceNorm2d,
+    LayerNorm,
     Linear,
     MaxPool2d,
     MaxUnpool2d,
@@ -19,7 +28,20 @@ from minseg.nn.layers import (
     Tanh,
     Upsample,
 )
-from minseg.nn.losses import BCEWithLogitsLoss, CrossEntropyLoss, DiceLoss, MSELoss, SumLoss
+from minseg.nn.losses import (
+    BCEWithLogitsLoss,
+    BrierLoss,
+    CrossEntropyLoss,
+    DiceLoss,
+    FocalLoss,
+    JaccardLoss,
+    MSELoss,
+    OneVsRestLoss,
+    SumLoss,
+    l1_penalty,
+    l2_penalty,
+    parse_loss,
+)
 from minseg.nn.module import IncompatibleKeys, Module, ModuleList, Sequential
 
 __all__ = [
@@ -27,26 +49,40 @@ __all__ = [
     "AvgPool2d",
     "BCEWithLogitsLoss",
     "BatchNorm2d",
+    "BrierLoss",
     "Conv2d",
     "ConvTranspose2d",
     "CrossEntropyLoss",
+    "DepthwiseSeparableConv2d",
     "DiceLoss",
     "Dropout",
     "Flatten",
+    "FocalLoss",
     "Identity",
     "IncompatibleKeys",
+    "InstanceNorm2d",
+    "JaccardLoss",
+    "LayerNorm",
     "Linear",
     "MSELoss",
     "MaxPool2d",
     "MaxUnpool2d",
     "Module",
     "ModuleList",
+    "MultiheadAttention",
+    "OneVsRestLoss",
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SinusoidalPositions2d",
     "Softmax",
     "SumLoss",
     "Tanh",
     "Upsample",
     "init",
+    "l1_penalty",
+    "l2_penalty",
+    "parse_loss",
+    "sinusoidal_positions",
+    "sinusoidal_positions_2d",
 ]

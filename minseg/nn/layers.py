@@ -11,10 +11,10 @@ import numpy as np
 
 from minseg import autograd, backend, ops
 from minseg.autograd import Parameter, Tensor
-from minseg.errors import ArgumentError
+from minseg.errors import ArgumentError, ShapeError
 from minseg.nn import init
 from minseg.nn.module import Module
-from minseg.ops.arguments import choice, integer, pair
+from minseg.ops.arguments import choice, expect_tensor, integer, pair
 
 
 def _parameter(array: np.ndarray) -> Parameter:
@@ -25,7 +25,7 @@ def _he(shape: tuple[int, ...], fan_in: float, rng: np.random.Generator | None) 
     return _parameter(init.he_normal(shape, np.random.default_rng() if rng is None else rng, fan_in=fan_in))
 
 
-def _zeros(size: int, wanted: bool = True) -> Parameter | None:
+def _zeros(size: int | tuple[int, ...], wanted: bool = True) -> Parameter | None:
     return _parameter(np.zeros(size, np.float32)) if wanted else None
 
 
@@ -144,6 +144,47 @@ class ConvTranspose2d(_Convolution):
         )
 
 
+class DepthwiseSeparableConv2d(Module):
+    """A convolution in two: one kernel for each input channel (depthwise), then a 1x1 convolution that mixes them (pointwise).
+
+    (N, in_channels, H, W) to (N, out_channels, H', W') with R S in_channels + in_channels out_channels weights where ``Conv2d``
+    has R S in_channels out_channels; multiply-adds shrink alike.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride, padding, dilation : int or (int, int)
+        Of the depthwise part, in pixels.
+    bias : bool
+        Of the pointwise part; the depthwise one has none, which would add nothing to it.
+    rng : numpy.random.Generator, optional
+
+    Attributes
+    ----------
+    depthwise, pointwise : Conv2d
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+    ):
+        self.depthwise = Conv2d(
+            in_channels, in_channels, kernel_size, stride, padding, dilation, in_channels, bias=False, rng=rng
+        )
+        self.pointwise = Conv2d(in_channels, out_channels, 1, bias=bias, rng=rng)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
+
+
 class Linear(Module):
     """``ops.linear`` with its matrix: (..., in_features) to (..., out_features).
 
@@ -215,6 +256,63 @@ class BatchNorm2d(Module):
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}"
+
+
+class InstanceNorm2d(Module):
+    """``ops.instance_norm`` with its scale and shift, if wanted: (N, num_features, H, W) to the same shape. It has no memory.
+
+    Attributes
+    ----------
+    weight, bias : Parameter (num_features,) or None
+        Scale and shift, at first 1 and 0.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, *, affine: bool = False):
+        self.num_features = _positive(num_features, "InstanceNorm2d: num_features")
+        self.eps = eps
+        self.affine = affine
+        self.weight = _parameter(np.ones(num_features, np.float32)) if affine else None
+        self.bias = _zeros(num_features, affine)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect_tensor(x, "InstanceNorm2d: x")
+        if x.ndim != 4 or x.shape[1] != self.num_features:
+            raise ShapeError(f"InstanceNorm2d: expected (N, {self.num_features}, H, W), got {x.shape} [norm.instance]")
+        return ops.instance_norm(x, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}, affine={self.affine}"
+
+
+class LayerNorm(Module):
+    """``ops.layer_norm`` with its scale and shift: (..., *normalized_shape) to the same shape.
+
+    Parameters
+    ----------
+    normalized_shape : int or tuple of int
+        The sizes of the last axes, which are normalised together.
+    eps : float
+    elementwise_affine, bias : bool
+        Whether there is a scale to learn, and with it a shift.
+
+    Attributes
+    ----------
+    weight, bias : Parameter (*normalized_shape) or None
+        Scale and shift, at first 1 and 0.
+    """
+
+    def __init__(self, normalized_shape, eps: float = 1e-5, elementwise_affine: bool = True, bias: bool = True):
+        sizes = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        self.normalized_shape = tuple(_positive(size, "LayerNorm: normalized_shape") for size in sizes)
+        self.eps = eps
+        self.weight = _parameter(np.ones(self.normalized_shape, np.float32)) if elementwise_affine else None
+        self.bias = _zeros(self.normalized_shape, elementwise_affine and bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
 
 
 class MaxPool2d(Module):

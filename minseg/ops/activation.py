@@ -1,6 +1,7 @@
 """Activations, element by element. Each derivative can be read off the output, so that the output is all that is kept."""
 
 from minseg.autograd import Function, Tensor
+from minseg.implements import implements
 from minseg.ops.arguments import expect_tensor
 
 
@@ -40,6 +41,7 @@ class Tanh(Function):
         return (self.kernels.tanh_grad_x(gy, self.saved.y),)  # eq: act.tanh_grad
 
 
+@implements("act.relu")
 def relu(x: Tensor) -> Tensor:
     r"""Cut negative values to zero.
 
@@ -86,6 +88,7 @@ def relu(x: Tensor) -> Tensor:
     return ReLU.apply(expect_tensor(x, "relu: x"))
 
 
+@implements("act.sigmoid")
 def sigmoid(x: Tensor) -> Tensor:
     r"""Squash scores into probabilities.
 
@@ -132,6 +135,7 @@ def sigmoid(x: Tensor) -> Tensor:
     return Sigmoid.apply(expect_tensor(x, "sigmoid: x"))
 
 
+@implements("act.tanh")
 def tanh(x: Tensor) -> Tensor:
     r"""Squash scores into (-1, 1).
 

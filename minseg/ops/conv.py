@@ -1,6 +1,7 @@
 """Convolution and transposed convolution: each is the other's gradient."""
 
 from minseg.autograd import Function, Tensor
+from minseg.implements import implements
 from minseg.ops.arguments import expect_tensor, integer, optional_tensor, pair
 
 
@@ -44,6 +45,7 @@ class ConvTranspose2d(Function):
         return gx, gw, gb
 
 
+@implements("conv.corr2d")
 def conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1) -> Tensor:
     r"""Cross-correlate a batch of images with a bank of kernels.
 
@@ -113,6 +115,7 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, d
     )
 
 
+@implements("conv.transpose2d")
 def conv_transpose2d(
     x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, output_padding=0, groups: int = 1, dilation=1
 ) -> Tensor:

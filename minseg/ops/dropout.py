@@ -5,6 +5,7 @@ import numpy as np
 from minseg import backend
 from minseg.autograd import Function, Tensor
 from minseg.errors import ArgumentError
+from minseg.implements import implements
 from minseg.kernels import shapes
 from minseg.ops.arguments import expect_tensor
 
@@ -24,6 +25,7 @@ class Dropout(Function):
         return self.kernels.xp.where(keep, array * self.scale, array.dtype.type(0))  # eq: reg.dropout
 
 
+@implements("reg.dropout")
 def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None) -> Tensor:
     r"""Zero each element with probability p, and divide the others by 1 - p.
 
@@ -80,6 +82,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Gen
     return _dropout("dropout", x, p, training, rng, expect_tensor(x, "dropout: x").shape)
 
 
+@implements("reg.dropout2d")
 def dropout2d(x: Tensor, p: float = 0.5, training: bool = True, rng: np.random.Generator | None = None) -> Tensor:
     r"""Zero whole channels with probability p, and divide the others by 1 - p.
 

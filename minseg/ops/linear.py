@@ -2,6 +2,7 @@
 
 from minseg.autograd import Function, Tensor
 from minseg.errors import ShapeError
+from minseg.implements import implements
 from minseg.ops.arguments import expect_tensor, optional_tensor
 
 
@@ -26,6 +27,7 @@ class Linear(Function):
         return gx, gw, gb
 
 
+@implements("dense.affine")
 def linear(x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     r"""Multiply each sample's features with a matrix and add a bias.
 

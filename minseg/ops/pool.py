@@ -3,6 +3,7 @@
 from minseg import backend
 from minseg.autograd import Function, Tensor
 from minseg.errors import ArgumentError, ShapeError
+from minseg.implements import implements
 from minseg.kernels import shapes
 from minseg.ops.arguments import expect_tensor, pair
 
@@ -54,6 +55,7 @@ class AdaptiveAvgPool2d(Function):
         return (self.kernels.adaptive_avg_pool2d_grad_x(gy, self.x_shape),)  # eq: pool.adaptive_avg_grad
 
 
+@implements("pool.max2d")
 def max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, return_indices: bool = False):
     r"""Take the maximum of each window.
 
@@ -121,6 +123,7 @@ def max_pool2d(x: Tensor, kernel_size, stride=None, padding=0, return_indices: b
     return (y, indices) if return_indices else y
 
 
+@implements("pool.unpool")
 def max_unpool2d(x: Tensor, indices, kernel_size, stride=None, padding=0, output_size=None) -> Tensor:
     r"""Put maxima back where ``max_pool2d`` found them, and zero elsewhere.
 
@@ -214,6 +217,7 @@ def _unpooled_size(x_shape, kernel_size, stride, padding, output_size) -> tuple[
     return size
 
 
+@implements("pool.avg2d")
 def avg_pool2d(x: Tensor, kernel_size, stride=None, padding=0, count_include_pad: bool = True) -> Tensor:
     r"""Take the mean of each window.
 
@@ -280,6 +284,7 @@ def avg_pool2d(x: Tensor, kernel_size, stride=None, padding=0, count_include_pad
     )
 
 
+@implements("pool.adaptive_avg")
 def adaptive_avg_pool2d(x: Tensor, output_size) -> Tensor:
     r"""Take means over a grid of windows that gives the output size asked for.
 
@@ -332,6 +337,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size) -> Tensor:
     return AdaptiveAvgPool2d.apply(x, output_size=pair(output_size, "adaptive_avg_pool2d: output_size"))
 
 
+@implements("pool.global_avg")
 def global_avg_pool2d(x: Tensor) -> Tensor:
     r"""Take the mean of each channel's whole map.
 

@@ -5,6 +5,7 @@ import numbers
 
 from minseg.autograd import Function, Tensor
 from minseg.errors import ArgumentError
+from minseg.implements import implements
 from minseg.kernels import shapes
 from minseg.ops.arguments import choice, expect_tensor, pair
 
@@ -34,6 +35,7 @@ class ResizeBilinear(Function):
 _RESIZE = {"nearest": ResizeNearest, "bilinear": ResizeBilinear}
 
 
+@implements("up.nearest")
 def interpolate(x: Tensor, size=None, scale_factor=None, mode: str = "nearest") -> Tensor:
     r"""Resize a batch of maps.
 

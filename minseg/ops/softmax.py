@@ -1,6 +1,7 @@
 """Softmax and its logarithm: scores along one axis become probabilities that sum to 1."""
 
 from minseg.autograd import Function, Tensor
+from minseg.implements import implements
 from minseg.ops.arguments import expect_tensor, integer
 
 
@@ -30,6 +31,7 @@ class LogSoftmax(Function):
         return (self.kernels.log_softmax_grad_x(gy, self.saved.y, self.axis),)  # eq: act.log_softmax_grad
 
 
+@implements("act.softmax")
 def softmax(x: Tensor, dim: int) -> Tensor:
     r"""Turn scores along one axis into probabilities.
 
@@ -82,6 +84,7 @@ def softmax(x: Tensor, dim: int) -> Tensor:
     return Softmax.apply(expect_tensor(x, "softmax: x"), axis=integer(dim, "softmax: dim"))
 
 
+@implements("act.log_softmax")
 def log_softmax(x: Tensor, dim: int) -> Tensor:
     r"""Take the logarithm of softmax, without the underflow of doing so in two steps.
 

@@ -374,14 +374,19 @@ EVEN = "the cosine of -x is that of x"
 ZERO = "0 only where r itself is 0"
 WHOLE_SUM = "the sum runs over both indices alike"
 EVEN_CHANNEL = "this branch has even c only, where c/2 is whole"
+WHOLE_LABEL = "a label has no bits below its first"
 EVEN_ONLY = "rounded up, too, twice the half of c is c for even c only"
 
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("act.relu_grad", r"doubled z at character 13"): SAME_SIGN,
     ("act.step", r"doubled z at character 23"): SAME_SIGN,
     ("loss.bce_logits", r"negated z_{n} at character 82"): ABSOLUTE,
+    ("loss.weight_frequency", r"doubled n_{i,k} at character 57"): SAME_SIGN,
     ("loss.dice_sums", r"negated r at character 122"): ZERO,
     ("loss.dice_sums", r"doubled r at character 122"): ZERO,
+    ("data.rotate_rows", r"negated \phi at character 49"): EVEN,
+    ("data.rotate_columns", r"negated \phi at character 79"): EVEN,
+    ("data.voc_palette", r"0 -> (-1) at character 19"): WHOLE_LABEL,
     ("metric.pixel_acc", r"k <-> l at character 71"): WHOLE_SUM,
     ("metric.fwiou", r"i <-> j at character 87"): WHOLE_SUM,
     ("norm.batch_stats", r"negated r at character 101"): ZERO,
@@ -407,6 +412,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     ("arith.min_grad", r"doubled x_{j} at character 43"): SAME_PLACE,
     ("arith.min_grad", r"doubled (-x_{j}) at character 41"): SAME_PLACE,
     ("explain.saliency", r"negated g_{c,i,j} at character 28"): ABSOLUTE,
+    ("quant.scale", r"negated w_{o,i} at character 39"): ABSOLUTE,
     ("prune.magnitude", r"negated w_{i} at character 16"): ABSOLUTE,
     ("semi.pseudo_label", r"doubled p_{i,k} at character 43"): SAME_PLACE,
     ("seg.argmax", r"doubled z_{n,k,i,j} at character 34"): SAME_PLACE,

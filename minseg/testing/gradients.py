@@ -299,6 +299,32 @@ def _batch_norm(rng):
         yield name, lambda x, w, b, t=training: ops.batch_norm(x, mean, var, w, b, training=t)[0], inputs
 
 
+@cases_of("instance_norm")
+def _instance_norm(rng):
+    inputs = _normalised(rng)
+    yield "weight and bias", partial(ops.instance_norm, eps=1e-3), inputs
+    yield "x alone", ops.instance_norm, {"x": inputs["x"][:1]}
+
+
+@cases_of("layer_norm")
+def _layer_norm(rng):
+    x, weight, bias = rng.standard_normal((2, 3, 4)), rng.standard_normal(4), rng.standard_normal(4)
+    inputs = {"x": x, "weight": weight, "bias": bias}
+    yield "weight and bias", lambda x, weight, bias: ops.layer_norm(x, 4, weight, bias, 1e-3), inputs
+    yield "two axes, x alone", lambda x: ops.layer_norm(x, (3, 4)), {"x": x}
+
+
+@cases_of("scaled_dot_product_attention")
+def _scaled_dot_product_attention(rng):
+    q, k, v = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((2, 3, 3, 5)), rng.standard_normal((2, 3, 3, 2))
+
+    def weights(q, k):
+        return ops.scaled_dot_product_attention(q, k, k, need_weights=True)[1]
+
+    yield "samples and heads", ops.scaled_dot_product_attention, {"q": q, "k": k, "v": v}
+    yield "the weights", weights, {"q": q[0, 0], "k": k[0, 0]}
+
+
 @cases_of("dropout")
 def _dropout(rng):
     def fn(x):
@@ -370,6 +396,33 @@ def _dice_loss_with_logits(rng):
     z, target, mask = rng.standard_normal((2, 3, 3, 4)), _labels(rng, 3, 2, 3, 4), _labels(rng, 2, 2, 3, 4)
     yield "softmax", lambda z: ops.dice_loss_with_logits(z, target), {"z": z}
     yield "sigmoid", lambda z: ops.dice_loss_with_logits(z, mask), {"z": z[:, :1]}
+
+
+@cases_of("focal_loss")
+def _focal_loss(rng):
+    z, target = 2 * rng.standard_normal((2, 3, 3, 4)), _labels(rng, 3, 2, 3, 4)
+    yield "ignored pixels", lambda z: ops.focal_loss(z, target), {"z": z}
+    yield "alpha, a root", lambda z: ops.focal_loss(z, target, 0.5, [0.5, 2.0, 1.0]), {"z": z}
+    yield "each pixel", lambda z: ops.focal_loss(z, target, 1.0, reduction="none"), {"z": z}
+
+
+@cases_of("jaccard_loss")
+def _jaccard_loss(rng):
+    p, target, mask = rng.uniform(0.1, 0.9, (2, 3, 3, 4)), _labels(rng, 3, 2, 3, 4), _labels(rng, 2, 2, 3, 4)
+    yield "ignored pixels", lambda p: ops.jaccard_loss(p, target), {"p": p}
+    yield (
+        "no background, each class",
+        lambda p: ops.jaccard_loss(p, target, smooth=0.5, include_background=False, reduction="none"),
+        {"p": p},
+    )
+    yield "binary", lambda p: ops.jaccard_loss(p, mask), {"p": p[:, :1]}
+
+
+@cases_of("jaccard_loss_with_logits")
+def _jaccard_loss_with_logits(rng):
+    z, target, mask = rng.standard_normal((2, 3, 3, 4)), _labels(rng, 3, 2, 3, 4), _labels(rng, 2, 2, 3, 4)
+    yield "softmax", lambda z: ops.jaccard_loss_with_logits(z, target), {"z": z}
+    yield "sigmoid", lambda z: ops.jaccard_loss_with_logits(z, mask), {"z": z[:, :1]}
 
 
 # The arithmetic of Tensor. Binary operations are checked with broadcasting on either side.

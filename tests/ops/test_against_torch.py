@@ -160,6 +160,25 @@ PAIRS = {
     "batch_norm_training, x alone": norm_pair(training=True, affine=False),
     "batch_norm_eval": norm_pair(training=False, affine=True),
     "batch_norm": norm_pair(training=False, affine=False),
+    "instance_norm": Pair(
+        ops.instance_norm, lambda x, w, b: F.instance_norm(x, weight=w, bias=b), [(2, 3, 4, 5), (3,), (3,)]
+    ),
+    "instance_norm, x alone": Pair(
+        lambda x: ops.instance_norm(x, eps=1e-2), lambda x: F.instance_norm(x, eps=1e-2), [(2, 3, 1, 5)]
+    ),
+    "layer_norm": Pair(
+        lambda x, w, b: ops.layer_norm(x, 5, w, b), lambda x, w, b: F.layer_norm(x, (5,), w, b), [(2, 3, 5), (5,), (5,)]
+    ),
+    "layer_norm, two axes": Pair(
+        lambda x, w: ops.layer_norm(x, (3, 5), w, eps=1e-2),
+        lambda x, w: F.layer_norm(x, (3, 5), w, eps=1e-2),
+        [(2, 2, 3, 5), (3, 5)],
+    ),
+    "scaled_dot_product_attention": Pair(
+        ops.scaled_dot_product_attention,
+        F.scaled_dot_product_attention,
+        [(2, 3, 7, 5), (2, 3, 4, 5), (2, 3, 4, 6)],
+    ),
     "cross_entropy": Pair(
         lambda z, t: ops.cross_entropy(z, t),
         lambda z, t: F.cross_entropy(z, t, ignore_index=255),

@@ -71,7 +71,7 @@ def test_every_parameter_is_described(name):
 def test_ids_that_are_mentioned_exist(name):
     """Ids in double backticks are equations of a primitive or of an operation's docstring; few have neither."""
     written = {t.split("``")[1] for f in OPERATIONS.values() for t, _ in sections(f) if t.startswith("Equation")}
-    elsewhere = {"conv.size", "conv.transpose_size", "norm.batch_mean", "loss.bce"}
+    elsewhere = {"conv.size", "conv.transpose_size", "norm.batch_mean", "loss.bce", "loss.focal_grad"}
     known = written | {p.equation for p in PRIMITIVES.values()} | elsewhere
     families = {equation.split(".")[0] for equation in known}
     mentioned = re.findall(r"``([a-z]+\.[a-z0-9_]+)``", inspect.getdoc(OPERATIONS[name]))
@@ -172,6 +172,22 @@ PROVOKED = {
         lambda: ops.batch_norm_eval(Z, np.zeros(3), np.array([1.0, -1.0, 1.0])),
     ],
     "batch_norm": [],
+    "instance_norm": [
+        lambda: ops.instance_norm(zeros(2, 3, 1, 1)),
+        lambda: ops.instance_norm(Z, zeros(2)),
+        lambda: ops.instance_norm(Z, eps=0),
+    ],
+    "layer_norm": [
+        lambda: ops.layer_norm(zeros(2, 5, 3), 4),
+        lambda: ops.layer_norm(zeros(2, 5, 1), 1),
+        lambda: ops.layer_norm(zeros(2, 5, 3), 3, zeros(5)),
+        lambda: ops.layer_norm(zeros(2, 5, 3), 3, eps=-1),
+    ],
+    "scaled_dot_product_attention": [
+        lambda: ops.scaled_dot_product_attention(zeros(2, 5, 3), zeros(2, 6, 4), zeros(2, 6, 2)),
+        lambda: ops.scaled_dot_product_attention(zeros(2, 4, 3), zeros(2, 6, 3), zeros(2, 5, 2)),
+        lambda: ops.scaled_dot_product_attention(zeros(2, 4, 3), zeros(6, 3), zeros(6, 2)),
+    ],
     "running_statistics": [
         lambda: ops.running_statistics(np.zeros(3), np.ones(3), np.zeros(3), np.ones(3), 4, momentum=1.5),
         lambda: ops.running_statistics(np.zeros(2), np.ones(3), np.zeros(3), np.ones(3), 4),
@@ -218,6 +234,20 @@ PROVOKED = {
         lambda: ops.dice_loss(P, np.full((1, 2, 2), 255)),
         lambda: ops.dice_loss(P, np.zeros((1, 2, 2), np.float32)),
     ],
+    "focal_loss": [
+        lambda: ops.focal_loss(Z, T, gamma=-1),
+        lambda: ops.focal_loss(zeros(2, 1, 4, 4), T),
+        lambda: ops.focal_loss(Z, T, alpha=np.ones(2)),
+        lambda: ops.focal_loss(Z, VOID),
+    ],
+    "jaccard_loss": [
+        lambda: ops.jaccard_loss(
+            minseg.tensor(np.linspace(-3.0, 2.0, 12).reshape(1, 3, 2, 2)), np.zeros((1, 2, 2), int)
+        ),
+        lambda: ops.jaccard_loss(P, np.zeros((1, 2, 2), int), smooth=0),
+        lambda: ops.jaccard_loss(P, np.full((1, 2, 2), 255)),
+    ],
+    "jaccard_loss_with_logits": [lambda: ops.jaccard_loss_with_logits(zeros(1, 3, 2, 2), np.zeros((2, 2), int))],
     "dice_loss_with_logits": [lambda: ops.dice_loss_with_logits(zeros(1, 3, 2, 2), np.zeros((2, 2), int))],
 }
 
@@ -263,11 +293,19 @@ TENSORS = {
     "log_softmax: x": lambda x: ops.log_softmax(x, 1),
     "batch_norm: x": ops.batch_norm_training,
     "batch_norm: weight": lambda w: ops.batch_norm_training(zeros(2, 1, 1, 1), w),
+    "instance_norm: x": ops.instance_norm,
+    "instance_norm: bias": lambda b: ops.instance_norm(Z, None, b),
+    "layer_norm: x": lambda x: ops.layer_norm(x, 1),
+    "layer_norm: weight": lambda w: ops.layer_norm(Z, 4, w),
+    "scaled_dot_product_attention: v": lambda v: ops.scaled_dot_product_attention(Z, Z, v),
     "dropout: x": ops.dropout,
     "dropout2d: x": ops.dropout2d,
     "cross_entropy: z": lambda z: ops.cross_entropy(z, T),
     "binary_cross_entropy_with_logits: z": lambda z: ops.binary_cross_entropy_with_logits(z, T),
     "mse_loss: a": lambda a: ops.mse_loss(a, T),
+    "focal_loss: z": lambda z: ops.focal_loss(z, T),
+    "jaccard_loss: p": lambda p: ops.jaccard_loss(p, T),
+    "jaccard_loss_with_logits: z": lambda z: ops.jaccard_loss_with_logits(z, T),
     "dice_loss: p": lambda p: ops.dice_loss(p, T),
     "dice_loss_with_logits: z": lambda z: ops.dice_loss_with_logits(z, T),
 }
@@ -277,3 +315,10 @@ TENSORS = {
 def test_an_array_in_place_of_a_tensor(what):
     with pytest.raises(TypeError, match=f"^{what} must be a Tensor, got ndarray; make one with minseg.tensor"):
         TENSORS[what](np.zeros((1, 1, 1, 1)))
+
+
+@pytest.mark.parametrize("name", ops.__all__)
+def test_an_operation_carries_the_equation_that_its_docstring_shows_first(name):
+    operation = getattr(ops, name)
+    shown = re.findall(r"^ *Equation ``([^`]+)``", operation.__doc__, re.MULTILINE)
+    assert operation.__equation__ == shown[0]

@@ -6,9 +6,10 @@ import numpy as np
 
 
 def att_score(Q, K):
-    N, d = Q.shape
-    s = np.zeros((N, N))
-    for i in range(N):
+    M, d = Q.shape
+    N = len(K)
+    s = np.zeros((M, N))
+    for i in range(M):
         for j in range(N):
             for c in range(d):
                 s[i, j] += Q[i, c] * K[j, c]
@@ -17,9 +18,9 @@ def att_score(Q, K):
 
 
 def att_weights(s):
-    N = len(s)
-    A = np.zeros((N, N))
-    for i in range(N):
+    M, N = s.shape
+    A = np.zeros((M, N))
+    for i in range(M):
         total = 0.0
         for l in range(N):
             total += math.exp(s[i, l])
@@ -29,9 +30,9 @@ def att_weights(s):
 
 
 def att_mix(A, V):
-    N, C = V.shape
-    Y = np.zeros((N, C))
-    for i in range(N):
+    M, (N, C) = len(A), V.shape
+    Y = np.zeros((M, C))
+    for i in range(M):
         for c in range(C):
             for j in range(N):
                 Y[i, c] += A[i, j] * V[j, c]

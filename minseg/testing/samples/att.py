@@ -1,47 +1,65 @@
 """Samples for the equations of attention: a handful of pixels."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from minseg import ops
-from minseg.autograd import matmul, tensor
+from minseg import nn, ops
+from minseg.autograd import Tensor, concatenate, tensor
+from minseg.models.attention_decoder import DecoderStep
+from minseg.models.blocks import resized_like
+from minseg.nn.attention import project_heads
 from minseg.testing.equations import Sample
 
-N, D, C = 4, 3, 2
+M, N, D, C = 5, 4, 3, 2
+
+
+def _attention(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> tuple[Tensor, Tensor]:
+    return ops.scaled_dot_product_attention(tensor(q), tensor(k), tensor(v), need_weights=True)
 
 
 def att_score(rng: np.random.Generator) -> Iterator[Sample]:
-    Q, K = rng.standard_normal((N, D)), rng.standard_normal((N, D))
-    yield Sample({"Q": Q, "K": K, "d": D}, (N, N), lambda: matmul(tensor(Q), tensor(K).T) / math.sqrt(D))
+    """The operation keeps no scores: their differences come back as the logarithms of the weights' ratios."""
+    Q, K = rng.standard_normal((M, D)), rng.standard_normal((N, D))
+    K[0] = 0  # a score of 0, to which the others are compared
+
+    def code():
+        _, weights = _attention(Q, K, np.zeros((N, C)))
+        return np.log(weights.numpy() / weights.numpy()[:, :1])
+
+    yield Sample({"Q": Q, "K": K, "d": D}, (M, N), code)
 
 
 def att_weights(rng: np.random.Generator) -> Iterator[Sample]:
-    s = rng.standard_normal((N, N))
-    yield Sample({"s": s, "N": N}, (N, N), lambda: ops.softmax(tensor(s), 1))
+    """Queries that are unit vectors, times the root that the scores are divided by, pick scores from the keys."""
+    s = rng.standard_normal((M, N))
+    yield Sample({"s": s, "N": N}, (M, N), lambda: _attention(np.sqrt(M) * np.eye(M), s.T, np.zeros((N, C)))[1])
 
 
 def att_mix(rng: np.random.Generator) -> Iterator[Sample]:
-    A, V = rng.uniform(0, 1, (N, N)), rng.standard_normal((N, C))
-    yield Sample({"A": A, "V": V, "N": N}, (N, C), lambda: matmul(tensor(A), tensor(V)))
+    """Weights whose logarithms are the scores."""
+    A, V = rng.uniform(0.1, 1, (M, N)), rng.standard_normal((N, C))
+    A /= A.sum(axis=1, keepdims=True)
+    yield Sample({"A": A, "V": V, "N": N}, (M, C), lambda: _attention(np.sqrt(M) * np.eye(M), np.log(A).T, V)[0])
 
 
 def att_multihead(rng: np.random.Generator) -> Iterator[Sample]:
-    """The code: heads side by side, then one product."""
     heads, O = 2, 5
     W, Z = rng.standard_normal((O, heads * D)), rng.standard_normal((heads, N, D))
 
     def code():
-        side_by_side = tensor(Z).permute(1, 0, 2).reshape(N, heads * D)
-        return ops.linear(side_by_side, tensor(W))
+        return project_heads(tensor(Z[None]), tensor(W))[0]
 
     yield Sample({"W": W, "Z": Z, "H": heads, "D": D}, (N, O), code)
 
 
 def att_positional_sin(rng: np.random.Generator) -> Iterator[Sample]:
-    for channels in (6, 4):
-        yield Sample({"b": 50.0, "D": channels}, (N, channels), extra={"N": N})
+    for channels in (6, 4, 5):
+
+        def code(channels=channels):
+            return nn.sinusoidal_positions(N, channels, base=50.0)
+
+        yield Sample({"b": 50.0, "D": channels}, (N, channels), code, extra={"N": N})
 
 
 def att_patch_embed(rng: np.random.Generator) -> Iterator[Sample]:
@@ -55,11 +73,25 @@ def att_patch_embed(rng: np.random.Generator) -> Iterator[Sample]:
 
 
 def att_decoder_step(rng: np.random.Generator) -> Iterator[Sample]:
-    """Any functions will do: what counts is which is applied to what."""
+    """Any functions will do: what counts is which is applied to what. First numbers, then the parts of the network's own step."""
     functions = {
         "U": lambda h: 1.3 * h + 0.2,
         "C": lambda u, e: 0.7 * u - 0.4 * e,
         "S": lambda c: c * c + 0.6 * c,
-        r"\phi": math.tanh,
+        r"\phi": np.tanh,
     }
     yield Sample({"h": 0.6, "e": -0.9, **functions}, ())
+    step = DecoderStep(2, 2, None, rng).to(dtype=np.float64)
+    h, e = rng.standard_normal((1, 2, 2, 1)), rng.standard_normal((1, 2, 3, 2))
+    parts = {
+        "U": lambda h: resized_like(h, tensor(e)),
+        "C": lambda u, e: concatenate([u, e], dim=1),
+        "S": step.attention,
+        r"\phi": lambda s: step.convolution(s).detach(),
+    }
+
+    def code():
+        step.load_state_dict(step.state_dict())  # on this backend
+        return step(tensor(h), tensor(e))
+
+    yield Sample({"h": tensor(h), "e": tensor(e), **parts}, (), code)

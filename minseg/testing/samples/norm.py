@@ -133,11 +133,19 @@ def norm_instance(rng: np.random.Generator) -> Iterator[Sample]:
     x = _maps(rng)
     gamma, beta = _weights(rng)
     statistics = {r"\mu": x.mean((2, 3)), "v": x.var((2, 3))}
-    yield Sample({"x": x, r"\gamma": gamma, r"\beta": beta, **statistics, r"\epsilon": EPSILON}, x.shape)
+
+    def code():
+        return ops.instance_norm(tensor(x), tensor(gamma), tensor(beta), EPSILON)
+
+    yield Sample({"x": x, r"\gamma": gamma, r"\beta": beta, **statistics, r"\epsilon": EPSILON}, x.shape, code)
 
 
 def norm_layer(rng: np.random.Generator) -> Iterator[Sample]:
     x = 0.7 + 1.6 * rng.standard_normal((5, C))
     gamma, beta = _weights(rng)
     statistics = {r"\mu": x.mean(1), "v": x.var(1)}
-    yield Sample({"x": x, r"\gamma": gamma, r"\beta": beta, **statistics, r"\epsilon": EPSILON}, x.shape)
+
+    def code():
+        return ops.layer_norm(tensor(x), C, tensor(gamma), tensor(beta), EPSILON)
+
+    yield Sample({"x": x, r"\gamma": gamma, r"\beta": beta, **statistics, r"\epsilon": EPSILON}, x.shape, code)

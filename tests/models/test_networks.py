@@ -1,0 +1,106 @@
+"""What every network must pass, on tiny instances: gradients, images of any size, no preferred side, learning, errors, seeds."""
+
+import numpy as np
+import pytest
+
+from minseg import models, tensor, use_backend
+from minseg.errors import ArgumentError, DtypeError, ShapeError
+from minseg.testing.networks import AWKWARD_SIZES, check_gradients, flip_error, losses, output_shapes
+
+FCN = {"widths": (2, 3, 2, 3, 2), "hidden": 3}
+# (name, options of a tiny one, learning rate, height and width that no layer must fill up). SegNet has none: where ReLU leaves
+# nothing but zeros in a window, the first of them counts as the maximum, whichever way the image is turned.
+NETWORKS = {
+    "convnet": ({"widths": (2, 3), "hidden": (4, 3)}, 5e-3, (8, 12)),
+    "net": ({"widths": (2, 3), "hidden": (4, 3)}, 5e-3, (8, 12)),
+    "voccnn": ({"widths": (3, 4)}, 1e-2, (8, 12)),
+    "resnet": ({"widths": (3, 4), "blocks": (1, 1), "pyramid": 3}, 1e-2, (9, 13)),
+    "encoder_decoder": ({"widths": (3, 4)}, 1e-2, (8, 12)),
+    "fcn32s": (FCN, 1e-2, (32, 64)),
+    "fcn16s": (FCN, 1e-2, (32, 64)),
+    "fcn8s": (FCN, 1e-2, (32, 64)),
+    "segnet": ({"widths": (3, 4), "depth": 1}, 1e-2, None),
+    "densenet": ({"blocks": (2, 1), "growth": 2, "stem": 3}, 1e-2, (8, 12)),
+    "inception": ({"widths": (4, 8)}, 1e-2, (8, 12)),
+}
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+both_backends = pytest.mark.parametrize("backend", ["numpy", "numba"])
+
+
+@pytest.fixture(autouse=True)
+def on_numpy():
+    with use_backend("numpy"):
+        yield
+
+
+def tiny(name, in_channels=2, num_classes=3, **options):
+    return models.build(name, in_channels, num_classes, **{**NETWORKS[name][0], **options})
+
+
+@every_network
+@both_backends
+def test_gradients(name, backend):
+    with use_backend(backend):
+        report = check_gradients(tiny(name), (2, 2, 9, 7))
+    assert len(report.inputs) == 1 + len(list(tiny(name).parameters()))
+
+
+@every_network
+def test_any_image_size_keeps_its_size(name):
+    assert output_shapes(tiny(name), 2) == [(1, 3, *size) for size in AWKWARD_SIZES]
+
+
+@pytest.mark.parametrize("name", [name for name, (*_, size) in NETWORKS.items() if size])
+def test_nothing_moves_the_logits_against_the_image(name):
+    assert flip_error(tiny(name), (1, 2, *NETWORKS[name][2])) < 1e-5
+
+
+@every_network
+@both_backends
+def test_it_learns(name, backend):
+    options, lr, _ = NETWORKS[name]
+    wider = {"widths": (8, 8), "hidden": (16, 16)} if name in ("convnet", "net") else options
+    found = losses(models.build(name, 1, 2, **wider), backend, steps=12, lr=lr)
+    assert found[-1] < 0.9 * found[0], found
+
+
+@every_network
+def test_the_seed_alone_decides_the_weights(name):
+    one, same, other = (tiny(name, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(one[key].tobytes() == same[key].tobytes() for key in one)
+    drawn = [key for key in one if one[key].ndim > 1]
+    assert drawn
+    assert not any(np.array_equal(one[key], other[key]) for key in drawn)
+
+
+@every_network
+def test_wrong_images_are_refused_by_name(name):
+    model = tiny(name)
+    where = type(model).__name__
+    with pytest.raises(ShapeError, match=rf"{where}: expected images \(N, 2, H, W\), got \(1, 1, 8, 8\)"):
+        model(tensor(np.zeros((1, 1, 8, 8), np.float32)))
+    for shape in [(2, 8, 8), (1, 2, 0, 8), (0, 2, 8, 8)]:
+        with pytest.raises(ShapeError, match=f"{where}: expected images"):
+            model(tensor(np.zeros(shape, np.float32)))
+    with pytest.raises(DtypeError, match=f"{where}: x must be a Tensor, got ndarray"):
+        model(np.zeros((1, 2, 8, 8), np.float32))
+    with pytest.raises(DtypeError, match="mixed dtypes"):
+        model(tensor(np.zeros((1, 2, 8, 8))))
+
+
+@every_network
+def test_bad_options_are_refused(name):
+    for bad in ({"in_channels": 0}, {"num_classes": 2.5}):
+        with pytest.raises(ArgumentError, match=r"(in_channels|num_classes) must be (at least 1|an integer), got"):
+            tiny(name, **bad)
+    sizes = next(option for option in ("widths", "blocks") if option in NETWORKS[name][0])
+    for bad in ((), (4, 0), 4):
+        with pytest.raises(ArgumentError, match=sizes):
+            tiny(name, **{sizes: bad})
+
+
+def test_partial_networks_keep_their_options():
+    assert [models.build(f"fcn{stride}s", 1, 2, **FCN).stride for stride in (8, 16, 32)] == [8, 16, 32]
+    with pytest.raises(ArgumentError, match="fcn8s has no option 'width'; did you mean 'widths'"):
+        models.build("fcn8s", 1, 2, width=3)
