@@ -51,6 +51,11 @@ def parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_predict(commands)
     _add_gradcheck(commands)
+    _add_equations(commands)
+    _add_models(commands)
+    _add_explain(commands)
+    _add_robustness(commands)
+    _add_compress(commands)
     _add_bench(commands)
     _add_doctor(commands)
     return top
@@ -68,19 +73,40 @@ def _add_train(commands) -> None:
         commands, "train", train, "train a network, score it on held-out images and draw its predictions"
     )
     option = command.add_argument
-    option("--data", help="nuclei (default), earth, voc:DIR, folder:DIR or binary:DIR")
+    option("--data", help="nuclei (default), earth, shapes, streets, cells, faces, voc:DIR, folder:DIR or binary:DIR")
     option("--classes", help="class names in the order of the labels: a,b,c or a file with one a line")
-    option("--model", help="network (default unet)")
+    option("--model", help="network (default unet); minseg models lists them")
     option("--widths", type=_integers, metavar="A,B,C", help="channels of each level of the U-Net, as in 8,16,32")
     option("--backend", help="numpy, numba, cupy, emulator or auto (default)")
-    option("--loss", help="ce (cross-entropy), dice, ce+dice, bce or mse")
-    option("--optimizer", help="adam or sgd (with momentum)")
+    option(
+        "--loss", help="ce (cross-entropy), focal, dice, jaccard, bce, mse, or a sum such as ce+dice or ce+0.5*jaccard"
+    )
+    option(
+        "--class-weights",
+        metavar="KIND",
+        help="inverse, median or sqrt-median: weigh rare classes more, in ce and focal",
+    )
+    option("--optimizer", help="adam, adamw, rmsprop, sgd (with momentum), nesterov, keras-sgd or gd")
     option("--lr", type=float, help="learning rate at the start")
-    option("--schedule", help="constant, polynomial or cosine")
+    option(
+        "--weight-decay",
+        type=float,
+        metavar="STRENGTH",
+        help="pull of the weights towards 0 (default: the optimizer's)",
+    )
+    option("--clip", type=float, metavar="NORM", help="the norm that the gradients may have together")
+    option("--schedule", help="constant, step, polynomial or cosine")
+    option("--warm-up", type=int, metavar="STEPS", help="steps in which the learning rate rises first")
     option("--steps", type=int, help="steps to train")
     option("--batch-size", type=int, help="images a step")
     option("--crop", type=int, metavar="PIXELS", help="side of the square windows to train on")
+    option(
+        "--augment", help="none, light (flips and quarter turns; default) or strong (any angle, zoom, bending, colours)"
+    )
     option("--validate-every", type=int, metavar="STEPS", help="steps between validations and checkpoints")
+    option(
+        "--early-stopping", type=int, metavar="PATIENCE", help="stop when so many validations in a row were no better"
+    )
     option("--seed", type=int, help="for initial weights, batches and augmentation")
     option("--out", type=Path, metavar="DIR", help="folder to write to (default runs/DATA, or runs/DATA-2 and so on)")
     option("--resume", nargs="?", const=True, metavar="DIR", help="go on with the run in DIR, or with the latest one")
@@ -91,6 +117,14 @@ def _add_evaluate(commands) -> None:
     command = _command(commands, "evaluate", evaluate, "score a trained run on held-out images")
     command.add_argument("folder", type=Path, metavar="RUN", help="folder that minseg train wrote")
     command.add_argument("--data", help="other data than the run was trained on, with the same classes")
+    command.add_argument(
+        "--boundary",
+        type=float,
+        nargs="?",
+        const=2.0,
+        metavar="PIXELS",
+        help="also the F1 score of the outlines, within this many pixels (default 2)",
+    )
     command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
     command.add_argument("--threads", type=int, help="threads of the kernels")
     command.add_argument("--json", action="store_true", help="print JSON")
@@ -114,6 +148,66 @@ def _add_gradcheck(commands) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_equations(commands) -> None:
+    command = _command(commands, "equations", equations, "show the equations, and check that the code computes them")
+    command.add_argument(
+        "id", nargs="?", metavar="ID", help="one equation in full, or those that match, as in 'conv.*'"
+    )
+    command.add_argument("--check", action="store_true", help="evaluate them as printed and compare with every backend")
+    command.add_argument("--html", type=Path, metavar="DIR", help="write pages that lead from each formula to its code")
+    command.add_argument("--markdown", type=Path, metavar="FILE", help="write EQUATIONS.md")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_models(commands) -> None:
+    command = _command(commands, "models", models, "list the networks: parameters, multiply-adds, receptive field")
+    command.add_argument("names", nargs="*", metavar="NAME", help="only these networks")
+    command.add_argument(
+        "--size", type=_integers, default=(128,), metavar="H,W", help="image to count for (default 128)"
+    )
+    command.add_argument("--in-channels", type=int, default=3, metavar="C", help="channels of the image (default 3)")
+    command.add_argument("--classes", type=int, default=21, metavar="K", help="classes (default 21)")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_explain(commands) -> None:
+    command = _command(
+        commands, "explain", explain, "draw where a run looks: saliency, Grad-CAM, receptive field, graph"
+    )
+    command.add_argument("folder", type=Path, metavar="RUN", help="folder that minseg train wrote")
+    command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    command.add_argument(
+        "--class", dest="target", metavar="NAME", help="class (default: the most frequent, not the first)"
+    )
+    command.add_argument("--pixel", type=_integers, metavar="ROW,COLUMN", help="explain this pixel only")
+    command.add_argument("--layer", metavar="NAME", help="layer for Grad-CAM (default: the last of the coarsest)")
+    command.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default RUN/explained)")
+    command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
+    command.add_argument("--threads", type=int, help="threads of the kernels")
+
+
+def _add_robustness(commands) -> None:
+    command = _command(commands, "robustness", robustness, "score a run on noisy, blurred and faint images")
+    command.add_argument("folder", type=Path, metavar="RUN", help="folder that minseg train wrote")
+    command.add_argument("--data", help="other data than the run was trained on, with the same classes")
+    command.add_argument("--seed", type=int, default=0, help="of the noise")
+    command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
+    command.add_argument("--threads", type=int, help="threads of the kernels")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_compress(commands) -> None:
+    command = _command(commands, "compress", compress, "score a run with weights left out, and in eight bits")
+    command.add_argument("folder", type=Path, metavar="RUN", help="folder that minseg train wrote")
+    command.add_argument(
+        "--shares", type=_numbers, default=(0.5, 0.7, 0.9), metavar="A,B", help="of weights to leave out (0.5,0.7,0.9)"
+    )
+    command.add_argument("--fine-tune", type=int, default=0, metavar="STEPS", help="train on after pruning (default 0)")
+    command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
+    command.add_argument("--threads", type=int, help="threads of the kernels")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add_bench(commands) -> None:
     command = _command(commands, "bench", bench, "time every operation and a training step")
     command.add_argument("--peer", choices=["torch"], help="compare with PyTorch, interleaved in one process")
@@ -133,6 +227,13 @@ def _integers(text: str) -> tuple[int, ...]:
         return tuple(int(number) for number in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected numbers as in 8,16,32, got {text!r}") from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers as in 0.5,0.9, got {text!r}") from None
 
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -159,9 +260,13 @@ def train(args) -> int:
         print(f"stopped after step {trainer.step} of {trainer.steps}; go on with: minseg train --resume {folder}")
         return INTERRUPTED
     outcome = runs.finish(trainer, data, settings)
+    if trainer.step < trainer.steps:
+        print(
+            f"stopped early, after step {trainer.step} of {trainer.steps}: {trainer.patience} validations in a row were no better"
+        )
     print(f"\n{outcome.table()}\n")
     print(
-        f"scores of step {outcome.step}, the best of {trainer.steps} on these images; {outcome.seconds:.0f} s of training"
+        f"scores of step {outcome.step}, the best of {trainer.step} on these images; {outcome.seconds:.0f} s of training"
     )
     print("\n".join(f"wrote {path}" for path in [folder / "model.safetensors", *outcome.pictures]))
     return 0
@@ -205,15 +310,21 @@ def evaluate(args) -> int:
     """``minseg evaluate``"""
     from minseg import runs
     from minseg.files import jsonable
+    from minseg.metrics import BoundaryF1
 
     run = _open_run(args)
     data = runs.open_data_of(run, args.data)
-    confusion = runs.evaluate(run.model, data, run.preprocess)
+    outlines = None if args.boundary is None else BoundaryF1(data.num_classes, args.boundary)
+    confusion = runs.evaluate(run.model, data, run.preprocess, outlines)
     if args.json:
-        print(json.dumps(jsonable(confusion.to_dict(data.class_names)), indent=2, ensure_ascii=False))
+        scores = confusion.to_dict(data.class_names)
+        scores |= {} if outlines is None else {"boundary": outlines.to_dict(data.class_names)}
+        print(json.dumps(jsonable(scores), indent=2, ensure_ascii=False))
     else:
         print(f"{args.folder} on the held-out part of {data.name}, {len(data.val)} image{'s'[: len(data.val) > 1]}\n")
         print(confusion.table(data.class_names))
+        if outlines is not None:
+            print(f"\n{outlines.table(data.class_names)}")
     return 0
 
 
@@ -242,6 +353,73 @@ def gradcheck(args) -> int:
     from minseg.testing import gradients
 
     return gradients.main(args)
+
+
+def equations(args) -> int:
+    """``minseg equations``"""
+    from minseg.testing import equations_report
+
+    return equations_report.main(args)
+
+
+def models(args) -> int:
+    """``minseg models``"""
+    from dataclasses import asdict
+
+    from minseg.models import summary
+
+    if len(args.size) > 2:
+        raise ArgumentError(f"--size takes one side or height and width, as in 128 or 240,180, got {args.size}")
+    size = (args.size[0], args.size[-1])
+    found = [summary.summarize(name, args.in_channels, args.classes, size) for name in summary.check_names(args.names)]
+    if args.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+        return 0
+    print(summary.table(found))
+    print(
+        f"for images of {args.in_channels} channels and {size[0]}x{size[1]} pixels, {args.classes} classes; "
+        "sees: pixels in a row that the logits in the middle depend on"
+    )
+    return 0
+
+
+def explain(args) -> int:
+    """``minseg explain``"""
+    from minseg import studies
+
+    run = _open_run(args)
+    for path in studies.explain_files(
+        run, args.images, args.out or args.folder / "explained", args.target, args.pixel, args.layer
+    ):
+        print(f"wrote {path}")
+    return 0
+
+
+def robustness(args) -> int:
+    """``minseg robustness``"""
+    from minseg import studies
+    from minseg.robustness import table
+
+    run = _open_run(args)
+    curves, found, written = studies.robustness(run, args.data, args.seed, quiet=args.json)
+    if args.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join([table(curves), "", *(f"wrote {path}" for path in written)]))
+    return 0
+
+
+def compress(args) -> int:
+    """``minseg compress``"""
+    from minseg import studies
+
+    run = _open_run(args)
+    rows, found, written = studies.compress(run, args.shares, args.fine_tune, quiet=args.json)
+    if args.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        print("\n".join([studies.compression_table(rows), "", *(f"wrote {path}" for path in written)]))
+    return 0
 
 
 def bench(args) -> int:

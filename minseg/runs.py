@@ -3,19 +3,19 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from minseg import data as datasets
-from minseg import inference, models, nn, ops, optim, viz
-from minseg.autograd import Tensor, tensor
+from minseg import inference, models, nn, optim, viz
 from minseg.backend import get, use_backend
 from minseg.data import SegmentationData
-from minseg.errors import ArgumentError, DataError, FileError, MinsegError, nearest_names
+from minseg.errors import ArgumentError, FileError, MinsegError, nearest_names
 from minseg.files import read_json, write_json
-from minseg.metrics import ConfusionMatrix
-from minseg.training import SCHEDULES, Trainer, learning_rate
+from minseg.metrics import BoundaryF1, ConfusionMatrix, Measures
+from minseg.training import Trainer
 from minseg.weights import load_weights
 
 
@@ -29,13 +29,19 @@ class Settings:
     widths: tuple[int, ...] | None = None
     backend: str = "auto"
     loss: str = "ce"
+    class_weights: str | None = None
     optimizer: str = "adam"
     lr: float = 1e-2
+    weight_decay: float | None = None
+    clip: float | None = None
     schedule: str = "cosine"
+    warm_up: int | None = None
     steps: int = 200
     batch_size: int = 8
     crop: int | None = None
+    augment: str = "light"
     validate_every: int = 25
+    early_stopping: int | None = None
     seed: int = 0
 
 
@@ -49,7 +55,11 @@ DEFAULTS = {
     "folder": Settings(data="folder", widths=(16, 32, 64), lr=3e-3, steps=400, validate_every=50),
     "binary": Settings(data="binary", widths=(16, 32, 64), lr=3e-3, steps=400, validate_every=50),
 }
-SEEN_FROM_ABOVE = ("nuclei", "earth")
+DEFAULTS |= {
+    scenes: Settings(data=scenes, widths=(8, 16, 32), loss="ce+dice", steps=300, validate_every=50)
+    for scenes in datasets.SCENES
+}
+SEEN_FROM_ABOVE = ("nuclei", "earth", "shapes", "cells")
 """Pictures without an up and down, which may be turned by quarters."""
 
 
@@ -74,17 +84,23 @@ def check(settings: Settings) -> None:
     """ArgumentError for a name that is not known or a number out of range."""
     for what, name, known in (
         ("model", settings.model, models.NAMES),
-        ("loss", settings.loss, LOSSES),
         ("optimizer", settings.optimizer, OPTIMIZERS),
-        ("schedule", settings.schedule, SCHEDULES),
+        ("schedule", settings.schedule, optim.SCHEDULES),
+        ("class weights", settings.class_weights, (None, *datasets.CLASS_WEIGHTS)),
+        ("augmentation", settings.augment, AUGMENTATIONS),
     ):
         if name not in known:
-            raise ArgumentError(f"unknown {what} {name!r}; {nearest_names(name, known)}")
+            raise ArgumentError(f"unknown {what} {name!r}; {nearest_names(name, filter(None, known))}")
+    nn.parse_loss(settings.loss, settings.class_weights and [1.0])
     get(settings.backend)
-    for key in ("steps", "batch_size", "validate_every", "crop", "lr"):
+    for key in ("steps", "batch_size", "validate_every", "crop", "lr", "clip", "early_stopping", "warm_up"):
         value = getattr(settings, key)
         if value is not None and not value > 0:
             raise ArgumentError(f"{key} must be positive, got {value}")
+    if settings.warm_up is not None and settings.warm_up >= settings.steps:
+        raise ArgumentError(f"warm_up must be less than all {settings.steps} steps, got {settings.warm_up}")
+    if settings.weight_decay is not None and not settings.weight_decay >= 0:
+        raise ArgumentError(f"weight_decay must not be negative, got {settings.weight_decay}")
     if settings.seed < 0:
         raise ArgumentError(f"seed must not be negative, got {settings.seed}")
 
@@ -92,39 +108,29 @@ def check(settings: Settings) -> None:
 # -------------------------------------------------------------------------------------------------------------- making
 
 
-def _bce(logits: Tensor, labels: np.ndarray) -> Tensor:
-    """Each class against all others."""
-    return ops.binary_cross_entropy_with_logits(logits, _one_hot(labels, logits.shape[1]), ignore_index=datasets.IGNORE)
-
-
-def _mse(logits: Tensor, labels: np.ndarray) -> Tensor:
-    """The squared error of the probabilities, the mean over classes and labelled pixels."""
-    target = _one_hot(labels, logits.shape[1])
-    known = (target != datasets.IGNORE).astype(logits.dtype)
-    if not known.any():
-        raise DataError("mse: every pixel of the batch is ignored; train on larger crops or on images with labels")
-    difference = (ops.softmax(logits, 1) - tensor(target.astype(logits.dtype))) * tensor(known)
-    return (difference * difference).sum() / float(known.sum())
-
-
-def _one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """Labels (N, H, W) as 0 and 1 in (N, K, H, W); ignored pixels stay 255 in every class."""
-    target = (labels[:, None] == np.arange(num_classes)[:, None, None]).astype(np.uint8)
-    target[np.broadcast_to(labels[:, None] == datasets.IGNORE, target.shape)] = datasets.IGNORE
-    return target
-
-
-LOSSES: dict[str, Callable[[Tensor, np.ndarray], Tensor]] = {
-    "ce": nn.CrossEntropyLoss(),
-    "dice": nn.DiceLoss(),
-    "ce+dice": nn.SumLoss([nn.CrossEntropyLoss(), nn.DiceLoss()]),
-    "bce": _bce,
-    "mse": _mse,
+OPTIMIZERS: dict[str, Callable[..., optim.Optimizer]] = {
+    "gd": optim.SGD,
+    "sgd": partial(optim.SGD, momentum=0.9),
+    "nesterov": partial(optim.SGD, momentum=0.9, nesterov=True),
+    "keras-sgd": partial(optim.KerasSGD, momentum=0.9),
+    "rmsprop": optim.RMSprop,
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
 }
-OPTIMIZERS: dict[str, Callable] = {
-    "adam": lambda parameters, lr: optim.Adam(parameters, lr=lr),
-    "sgd": lambda parameters, lr: optim.SGD(parameters, lr=lr, momentum=0.9),
-}
+
+
+def make_optimizer(settings: Settings, model) -> optim.Optimizer:
+    """The settings' optimizer; without a weight decay of theirs, with its own (only AdamW's is not 0)."""
+    options = {} if settings.weight_decay is None else {"weight_decay": settings.weight_decay}
+    return OPTIMIZERS[settings.optimizer](list(model.parameters()), lr=settings.lr, **options)
+
+
+def class_weights(settings: Settings, data: SegmentationData) -> np.ndarray | None:
+    """What the settings' loss weighs the classes with, from the training masks; None if it does not."""
+    if settings.class_weights is None:
+        return None
+    counts = datasets.class_counts(data.train, data.num_classes, per_image=True)
+    return datasets.class_weights(counts, settings.class_weights).astype(np.float32)
 
 
 def prepare(settings: Settings, out: str | os.PathLike, progress: bool = True) -> tuple[Trainer, SegmentationData]:
@@ -135,29 +141,53 @@ def prepare(settings: Settings, out: str | os.PathLike, progress: bool = True) -
     loader = datasets.Loader(
         data.train, data.preprocess, augmentation(settings, data), settings.batch_size, settings.seed
     )
+    weights = class_weights(settings, data)
     trainer = Trainer(
         model,
-        OPTIMIZERS[settings.optimizer](list(model.parameters()), settings.lr),
-        LOSSES[settings.loss],
+        make_optimizer(settings, model),
+        nn.parse_loss(settings.loss, weights),
         loader,
         steps=settings.steps,
         out=out,
         validate=lambda model: _validation(model, data),
         validate_every=settings.validate_every,
-        schedule=learning_rate(settings.schedule, settings.lr, settings.steps),
-        config=config_of(settings, data),
+        schedule=optim.learning_rate(settings.schedule, settings.lr, settings.steps, settings.warm_up or 0),
+        clip=settings.clip,
+        patience=settings.early_stopping,
+        config=config_of(settings, data, weights),
         seed=settings.seed,
         progress=progress,
     )
     return trainer, data
 
 
+AUGMENTATIONS = ("none", "light", "strong")
+
+
 def augmentation(settings: Settings, data: SegmentationData) -> datasets.Compose:
-    """Random crops and mirror images, and quarter turns where a picture has no up and down."""
+    """What training images go through. None: random crops only. Light: mirror images too, and quarter turns where a picture has
+    no up and down. Strong: also turned by any angle, zoomed, bent, and of other brightness, contrast, sharpness and noise.
+    """
     crop = settings.crop or data.crop
+    above = settings.data in SEEN_FROM_ABOVE
     steps = [datasets.RandomCrop(crop)] if crop else []
-    steps += [datasets.RandomFlip()]
-    steps += [datasets.RandomQuarterTurn()] if settings.data in SEEN_FROM_ABOVE else []
+    if settings.augment == "strong":
+        # cut generously first, so that what is left of it at the end seldom shows the ring outside
+        wide = [datasets.RandomCrop(crop + crop // 2, clip=True)] if crop else []
+        moved = [
+            datasets.RandomRotation(45 if above else 10),
+            datasets.RandomScale(0.8, 1.25),
+            datasets.ElasticDeformation(strength=1.5, sigma=10),
+        ]
+        values = [
+            datasets.RandomBrightnessContrast(0.1, 0.2),
+            datasets.RandomBlur(0.8),
+            datasets.RandomNoise(6),
+        ]
+        steps = [*wide, *moved, *steps, *values]
+    if settings.augment != "none":
+        steps += [datasets.RandomFlip()]
+        steps += [datasets.RandomQuarterTurn()] if above else []
     return datasets.Compose(steps)
 
 
@@ -167,10 +197,11 @@ def build_model(settings: Settings, in_channels: int, num_classes: int):
     return models.build(settings.model, in_channels, num_classes, seed=settings.seed, **options)
 
 
-def config_of(settings: Settings, data) -> dict:
-    """What ``config.json`` holds: the settings, and all that prediction needs to know about the data."""
+def config_of(settings: Settings, data, weights: np.ndarray | None = None) -> dict:
+    """What ``config.json`` holds: the settings, the class weights if there are any, and all that prediction needs to know."""
     chosen = asdict(settings) | {"backend": get(settings.backend).name}
-    return {
+    measured = {} if weights is None else {"class_weights": weights.tolist()}
+    return measured | {
         "settings": chosen,
         "in_channels": data.in_channels,
         "class_names": list(data.class_names),
@@ -183,9 +214,17 @@ def _validation(model, data) -> dict:
     return {"mean_iou": counted.mean_iou(), "iou": dict(zip(data.class_names, counted.iou().tolist(), strict=True))}
 
 
-def evaluate(model, data: SegmentationData, preprocess: datasets.Preprocess | None = None) -> ConfusionMatrix:
-    """The confusion matrix over all held-out pixels."""
-    return inference.evaluate(model, data.val, preprocess or data.preprocess, ConfusionMatrix(data.num_classes))
+def evaluate(
+    model,
+    data: SegmentationData,
+    preprocess: datasets.Preprocess | None = None,
+    boundary: BoundaryF1 | None = None,
+) -> ConfusionMatrix:
+    """The confusion matrix over all held-out pixels; outlines are counted into ``boundary`` on the way, where it is given."""
+    confusion = ConfusionMatrix(data.num_classes)
+    measures = confusion if boundary is None else Measures(confusion, boundary)
+    inference.evaluate(model, data.val, preprocess or data.preprocess, measures)
+    return confusion
 
 
 # ------------------------------------------------------------------------------------------------------------ at its end
@@ -379,7 +418,7 @@ def predict_files(run: Run, images: Iterable[Path], out: Path) -> Iterator[tuple
     taken: set[str] = set()
     for path in images:
         image = datasets.read_image(path)
-        name = _free_name(path.stem, taken)
+        name = free_name(path.stem, taken)
         labels = inference.predict_labels(run.model, run.preprocess(image))
         mask, overlay = out / f"{name}_mask.png", out / f"{name}_overlay.png"
         viz.save_mask(labels, mask, run.class_names)
@@ -387,7 +426,7 @@ def predict_files(run: Run, images: Iterable[Path], out: Path) -> Iterator[tuple
         yield mask, overlay
 
 
-def _free_name(stem: str, taken: set[str]) -> str:
+def free_name(stem: str, taken: set[str]) -> str:
     """The stem, or stem-2, stem-3, ... where images of one name come from several folders."""
     name, number = stem, 1
     while name in taken:

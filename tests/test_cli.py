@@ -99,12 +99,55 @@ def test_train_never_writes_over_a_run(pictures, capsys):
     assert "holds a run already" in line
 
 
-@pytest.mark.parametrize("loss", ["dice", "ce+dice", "bce", "mse"])
+@pytest.mark.parametrize("loss", ["focal", "dice", "jaccard", "bce", "mse", "ce+dice", "ce+0.5*jaccard"])
 def test_every_loss_falls(pictures, loss):
     quick = [*QUICK, "--steps", "15", "--loss", loss, "--schedule", "constant", "--out", "run"]
     assert main(["train", "--data", f"folder:{pictures}", *quick]) == 0
     losses = json.loads(Path("run/history.json").read_text())["loss"]
     assert np.mean(losses[-3:]) < 0.9 * np.mean(losses[:3])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr"),
+    [("gd", 0.3), ("sgd", 0.05), ("nesterov", 0.05), ("keras-sgd", 0.05), ("rmsprop", 1e-3), ("adam", 1e-2), ("adamw", 1e-2)],
+)  # fmt: skip
+def test_the_loss_falls_with_every_optimizer(pictures, optimizer, lr):
+    quick = [*QUICK, "--steps", "15", "--optimizer", optimizer, "--lr", str(lr), "--schedule", "step", "--out", "run"]
+    assert main(["train", "--data", f"folder:{pictures}", *quick]) == 0
+    losses = json.loads(Path("run/history.json").read_text())["loss"]
+    assert np.mean(losses[-3:]) < 0.95 * np.mean(losses[:3])
+
+
+def test_all_that_a_training_may_be_told_is_kept_and_resumed(pictures, capsys):
+    options = ["--class-weights", "sqrt-median", "--optimizer", "adamw", "--weight-decay", "0.1", "--clip", "0.5"]
+    options += ["--schedule", "polynomial", "--warm-up", "2", "--early-stopping", "3", "--loss", "focal+dice"]
+    assert main(["train", "--data", f"folder:{pictures}", *QUICK, *options, "--out", "run"]) == 0
+    config = json.loads(Path("run/config.json").read_text())
+    square, ground = (
+        14 * 12,
+        40 * 36 - 2 * 36 - 14 * 12,
+    )  # pixels in an image, but for squares that reach the ignored rows
+    weights = config["class_weights"]
+    assert weights[1] / weights[0] == pytest.approx((ground / square) ** 0.5, rel=0.05)
+    settings = config["settings"]
+    assert (settings["weight_decay"], settings["clip"], settings["warm_up"]) == (0.1, 0.5, 2)
+    assert (settings["class_weights"], settings["early_stopping"]) == ("sqrt-median", 3)
+    assert main(["train", "--resume", "run"]) == 0  # it is complete: no step, the same scores
+    assert main(["evaluate", "run"]) == 0
+    line = fails(capsys, "train", "--resume", "run", "--class-weights", "inverse")
+    assert "settings.class_weights: sqrt-median -> inverse" in line
+
+
+def test_early_stopping_says_so(pictures, capsys):
+    """With a rate of almost nothing, no validation is better than the first but by chance."""
+    options = ["--steps", "40", "--validate-every", "1", "--early-stopping", "2", "--lr", "1e-9"]
+    assert main(["train", "--data", f"folder:{pictures}", *QUICK, *options, "--out", "run"]) == 0
+    out = capsys.readouterr().out
+    done = int(re.search(r"stopped early, after step (\d+) of 40: 2 validations in a row were no better", out)[1])
+    assert done < 40
+    assert len(json.loads(Path("run/history.json").read_text())["loss"]) == done
+    assert main(["train", "--resume", "run"]) == 0
+    assert f"stopped early, after step {done} of 40" in capsys.readouterr().out
 
 
 def test_nuclei_is_the_default_and_stands_beside_its_baseline(capsys):
@@ -166,6 +209,30 @@ def test_evaluate_prints_what_training_found(trained, capsys):
     assert main(["evaluate", str(trained), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((trained / "metrics.json").read_text())["scores"]
+
+
+def test_evaluate_scores_outlines_when_asked(trained, capsys):
+    assert main(["evaluate", str(trained)]) == 0
+    plain = capsys.readouterr().out
+    assert re.search(r"frequency-weighted IoU [01]\.\d{4}", plain)
+    assert "boundary" not in plain
+    assert main(["evaluate", str(trained), "--boundary"]) == 0
+    assert re.search(r"mean boundary F1 [01]\.\d{4} within 2 pixels", capsys.readouterr().out)
+    assert main(["evaluate", str(trained), "--boundary", "0.5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["boundary"]["tolerance"] == 0.5
+    assert set(found["boundary"]["classes"]) == set(found["classes"])
+    assert "tolerance must be a distance in pixels" in fails(capsys, "evaluate", trained, "--boundary", "-1")
+
+
+@pytest.mark.parametrize("strength", ["none", "strong"])
+def test_augmentation_is_chosen_and_kept(pictures, strength, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", "--data", f"folder:{pictures}", *QUICK, "--augment", strength, "--out", str(out)]) == 0
+    assert json.loads((out / "config.json").read_text())["settings"]["augment"] == strength
+    capsys.readouterr()
+    message = fails(capsys, "train", "--data", f"folder:{pictures}", "--augment", "strng")
+    assert "unknown augmentation 'strng'; did you mean 'strong'" in message
 
 
 def test_evaluate_on_other_data(trained, tmp_path, capsys):
@@ -255,6 +322,15 @@ def test_bad_training_data(tmp_path, what, message, capsys):
         (["--backend", "nunba"], r"unknown backend 'nunba'; did you mean 'numba'\?"),
         (["--loss", "cee"], r"unknown loss 'cee'; did you mean 'ce'\?"),
         (["--optimizer", "adan"], r"unknown optimizer 'adan'; did you mean 'adam'\?"),
+        (["--loss", "ce+dise"], r"unknown loss 'dise' in 'ce\+dise'; did you mean 'dice'\?"),
+        (["--loss", "dice", "--class-weights", "median"], r"loss 'dice' takes no class weights; only ce and focal do"),
+        (["--class-weights", "medain"], r"unknown class weights 'medain'; did you mean 'median'\?"),
+        (["--schedule", "cosin"], r"unknown schedule 'cosin'; did you mean 'cosine'\?"),
+        (["--warm-up", "-3"], r"warm_up must be positive, got -3"),
+        (["--warm-up", "4"], r"warm_up must be less than all 4 steps, got 4"),
+        (["--clip", "0"], r"clip must be positive, got 0"),
+        (["--weight-decay", "-1"], r"weight_decay must not be negative, got -1"),
+        (["--early-stopping", "0"], r"early_stopping must be positive, got 0"),
         (["--steps", "0"], r"steps must be positive, got 0"),
         (["--lr", "-1"], r"lr must be positive, got -1"),
         (["--seed", "-1"], r"seed must not be negative"),
@@ -315,8 +391,8 @@ def test_a_loss_that_becomes_nan_says_when_and_keeps_the_last_state(pictures, ca
     from minseg import runs
 
     steps = iter(range(100))
-    ce = runs.LOSSES["ce"]
-    monkeypatch.setitem(runs.LOSSES, "ce", lambda z, y: ce(z, y) * (np.nan if next(steps) == 3 else 1.0))
+    ce = runs.nn.CrossEntropyLoss()
+    monkeypatch.setattr(runs.nn, "parse_loss", lambda *_: lambda z, y: ce(z, y) * (np.nan if next(steps) == 3 else 1.0))
     line = fails(capsys, "train", "--data", f"folder:{pictures}", *QUICK, "--out", "run", "--loss", "ce")
     assert re.search(r"loss became nan at step 3; the last good state is kept in run/checkpoint\.safetensors", line)
     assert all(np.isfinite(array).all() for array in load_weights("run/checkpoint.safetensors").values())
@@ -373,7 +449,9 @@ def test_help_needs_no_heavy_imports():
     assert found.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["train", "evaluate", "predict", "gradcheck", "bench", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["train", "evaluate", "predict", "gradcheck", "explain", "robustness", "compress", "bench", "doctor"]
+)
 def test_every_command_has_help(command, capsys):
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

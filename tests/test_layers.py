@@ -11,8 +11,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"cli", "__main__"},
     {"testing", "minseg"},  # "minseg" itself re-exports what users call: only what stands on top may import that
+    {"studies"},
     {"runs"},
-    {"training", "inference", "viz"},
+    {"explain", "compress", "robustness"},
+    {"training", "inference", "postprocess", "viz"},
     {"models", "data"},
     {"optim", "metrics"},
     {"weights", "nn"},
@@ -20,7 +22,7 @@ FLOORS = [
     {"autograd"},
     {"backend"},
     {"kernels"},
-    {"equations", "files", "errors"},
+    {"equations", "files", "errors", "implements"},
 ]
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
