@@ -56,7 +56,7 @@ DEFAULTS = {
     "binary": Settings(data="binary", widths=(16, 32, 64), lr=3e-3, steps=400, validate_every=50),
 }
 DEFAULTS |= {
-    scenes: Settings(data=scenes, widths=(8, 16, 32), loss="ce+dice", steps=300, validate_every=50)
+    scenes: Settings(data=scenes, widths=(16, 32, 64), loss="ce+dice", lr=5e-3, steps=400, validate_every=50)
     for scenes in datasets.SCENES
 }
 SEEN_FROM_ABOVE = ("nuclei", "earth", "shapes", "cells")

@@ -624,6 +624,7 @@ _ALL = (
             "seg.argmax",
             "data.standardize",
             "data.crop",
+            "data.voc_palette",
         ),
         witness=f"{_CODE}.err_40",
         note=(
@@ -642,7 +643,14 @@ _ALL = (
             "(data.resize_nearest)."
         ),
         why="A mask of another size fits no prediction, and between the labels 0 and 2 bilinear resizing invents the label 1.",
-        equations=("up.nearest", "up.position", "up.bilinear", "data.resize_nearest", "data.resize_bilinear"),
+        equations=(
+            "up.nearest",
+            "up.position",
+            "up.bilinear",
+            "data.resize_nearest",
+            "data.resize_bilinear",
+            "data.resize_labels",
+        ),
         witness=f"{_CODE}.err_41",
     ),
     Erratum(
@@ -971,7 +979,18 @@ _ALL = (
             "the same samples."
         ),
         why="Measuring does not change the weights: with and without it they are the same. Rotating at random is augmentation.",
-        equations=("reg.early_stopping", "data.resize_bilinear", "data.flip", "data.crop", "data.rotate"),
+        equations=(
+            "reg.early_stopping",
+            "data.resize_bilinear",
+            "data.flip",
+            "data.crop",
+            "data.rotate",
+            "data.flip_rows",
+            "data.warp",
+            "data.rotate_rows",
+            "data.rotate_columns",
+            "data.zoom",
+        ),
         witness=f"{_PROSE}.err_66",
     ),
     Erratum(

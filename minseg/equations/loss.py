@@ -331,8 +331,7 @@ EQUATIONS = (
             r"{\sum_{i=0}^{N-1} \alpha_{t_{i}}}"
         ),
         symbols=(P_ROWS, LABELS, ALPHA, FOCUS, N_PIXELS),
-        sources=_FOCAL,
-        errata=("ERR-75",),
+        sources=_FOCAL[1:],
         operations=("minseg.ops.focal_loss", "minseg.nn.FocalLoss"),
         primitives=("cross_entropy",),
         note="Divided by the weights of the pixels that count: with gamma = 0 it is loss.ce_weighted.",

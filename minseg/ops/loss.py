@@ -270,7 +270,7 @@ def focal_loss(
     losses = Focal.apply(_cross_entropies(z, target, None, ignore_index), gamma=float(gamma))  # eq: loss.focal
     if alpha is not None:  # eq: loss.focal_weighted
         label = target if known is None else target * known  # any class will do where the loss is 0
-        losses = losses * Tensor(alpha[label])
+        losses = losses * Tensor(alpha[label].reshape(losses.shape))
     return _reduced_over_pixels(name, eq, losses, target, known, alpha, reduction)
 
 
@@ -788,18 +788,19 @@ def one_hot(name: str, eq: str, z: Tensor, target, ignore_index: int):
 
 
 def _cross_entropies(z: Tensor, target, weight, ignore_index: int) -> Tensor:
-    """The cross-entropy of each pixel, in the shape of target; 0 where it is ignored."""
+    """The cross-entropy of each pixel, as maps (N, H, W); 0 where it is ignored."""
     maps = _as_maps(z)
-    losses = CrossEntropy.apply(
+    return CrossEntropy.apply(
         maps, target=target.reshape(maps.shape[0], *maps.shape[2:]), weight=weight, ignore_index=int(ignore_index)
     )
-    return losses if losses.shape == target.shape else losses.reshape(target.shape)
 
 
 def _reduced_over_pixels(name: str, eq: str, losses: Tensor, target, known, weight, reduction: str) -> Tensor:
     """Their mean divides by the number of pixels that count; with weights for the classes, by the weights of those pixels."""
-    if reduction != "mean":
-        return _reduced(losses, reduction)
+    if reduction == "none":
+        return losses.reshape(target.shape)
+    if reduction == "sum":
+        return losses.sum()
     _expect_some(name, target, known, eq)
     divisor = _count(target, known)
     if weight is not None:

@@ -56,6 +56,26 @@ def torch_dice(p, target, first=0, background=True):
     return torch.stack(losses[0 if background else 1 :]).mean()
 
 
+def torch_jaccard(p, target, first=0):
+    """The same for the Jaccard loss."""
+    known = target != 255
+    losses = []
+    for k in range(p.shape[1]):
+        pk, g = p[:, k][known], (target[known] == k + first).to(p.dtype)
+        losses.append(1 - ((pk * g).sum() + 1) / ((pk + g - pk * g).sum() + 1))
+    return torch.stack(losses).mean()
+
+
+def torch_focal(z, target, gamma=2.0, alpha=None, reduction="mean"):
+    """The printed equation in PyTorch, pixel by pixel."""
+    known = target != 255
+    t = torch.where(known, target, 0)
+    log_p = F.log_softmax(z, 1).gather(1, t[:, None])[:, 0]
+    weight = known.to(z.dtype) if alpha is None else alpha[t] * known
+    losses = -weight * (1 - log_p.exp()) ** gamma * log_p
+    return losses if reduction == "none" else losses.sum() / weight.sum()
+
+
 def norm_pair(training: bool, affine: bool) -> Pair:
     mean, var = np.array([0.1, -0.3, 0.5]), np.array([0.7, 1.1, 2.0])
 
@@ -250,6 +270,38 @@ PAIRS = {
         lambda z, t: torch_dice(torch.sigmoid(z), t, first=1),
         [(2, 1, 7, 5)],
         [labels(2, 2, 7, 5)],
+    ),
+    "jaccard_loss": Pair(ops.jaccard_loss, torch_jaccard, [MAPS], [labels(4, 2, 7, 5)], probabilities),
+    "jaccard_loss_with_logits": Pair(
+        ops.jaccard_loss_with_logits, lambda z, t: torch_jaccard(F.softmax(z, 1), t), [MAPS], [labels(4, 2, 7, 5)]
+    ),
+    "jaccard_loss_with_logits, binary": Pair(
+        ops.jaccard_loss_with_logits,
+        lambda z, t: torch_jaccard(torch.sigmoid(z), t, first=1),
+        [(2, 1, 7, 5)],
+        [labels(2, 2, 7, 5)],
+    ),
+    "focal_loss": Pair(ops.focal_loss, torch_focal, [MAPS], [labels(4, 2, 7, 5)]),
+    "focal_loss, gamma below 1": Pair(
+        lambda z, t: ops.focal_loss(z, t, 0.5), lambda z, t: torch_focal(z, t, 0.5), [MAPS], [labels(4, 2, 7, 5)]
+    ),
+    "focal_loss, gamma 0": Pair(
+        lambda z, t: ops.focal_loss(z, t, 0),
+        lambda z, t: F.cross_entropy(z, t, ignore_index=255),
+        [MAPS],
+        [labels(4, 2, 7, 5)],
+    ),
+    "focal_loss, alpha": Pair(
+        lambda z, t, a: ops.focal_loss(z, t, 5.0, a),
+        lambda z, t, a: torch_focal(z, t, 5.0, a),
+        [MAPS],
+        [labels(4, 2, 7, 5), np.array([0.5, 1.0, 0.0, 3.0])],
+    ),
+    "focal_loss, each": Pair(
+        lambda z, t: ops.focal_loss(z, t, reduction="none"),
+        lambda z, t: torch_focal(z, t, reduction="none"),
+        [MAPS],
+        [labels(4, 2, 7, 5)],
     ),
 }
 RANDOM = {"dropout", "dropout2d"}  # no two libraries draw the same numbers: see test_operations.py
