@@ -136,13 +136,19 @@ def _forward_backward(function, *leaves):
     return work
 
 
+def _layouts() -> dict:
+    """PyTorch's two ways to lay out a batch of images in memory, by name: each case is timed in both."""
+    import torch
+
+    return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+
+
 def _torch_forward_backward(function, *arrays) -> dict[str, Work]:
     """The same in PyTorch, in both of its memory layouts where an input is a batch of images."""
     import torch
 
-    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     contenders = {}
-    for name, layout in layouts.items():
+    for name, layout in _layouts().items():
         tensors = [torch.from_numpy(a) for a in arrays]
         tensors = [
             t.contiguous(memory_format=layout if t.ndim == 4 else torch.contiguous_format).requires_grad_()
@@ -280,9 +286,8 @@ class Step:
 
         from minseg.testing.torch_peer import UNet
 
-        layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
         contenders = {}
-        for name, layout in layouts.items():
+        for name, layout in _layouts().items():
             model = UNet(self.batch[1], self.classes, self.widths).to(memory_format=layout)
             optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
             x, t = map(torch.from_numpy, self.data())
@@ -314,7 +319,7 @@ class Step:
         from minseg.testing.torch_peer import UNet
 
         contenders = {}
-        for name, layout in {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}.items():
+        for name, layout in _layouts().items():
             model = UNet(self.batch[1], self.classes, self.widths).to(memory_format=layout).eval()
             x = torch.from_numpy(self.data()[0]).contiguous(memory_format=layout)
 
