@@ -344,6 +344,17 @@ def batch_norm_grad(gy, x, mean, var, weight, eps) -> tuple[Shape, Shape, Shape]
     return x.shape, (x.shape[1],), (x.shape[1],)
 
 
+def batch_norm_relu(x, mean, var, weight, bias, eps) -> Shape:
+    _per_channel("batch_norm_relu", x, mean=mean, var=var, weight=weight, bias=bias)
+    return x.shape
+
+
+def batch_norm_relu_grad(gy, x, mean, var, weight, bias, eps) -> tuple[Shape, Shape, Shape]:
+    expect_same("batch_norm_relu_grad", gy, x, "gy and x")
+    _per_channel("batch_norm_relu_grad", x, mean=mean, var=var, weight=weight, bias=bias)
+    return x.shape, (x.shape[1],), (x.shape[1],)
+
+
 # ------------------------------------------------------------------------------------------------------------- loss.py
 
 

@@ -310,6 +310,25 @@ def batch_norm_eval_grad(gy: Floats, x: Floats, mean: Floats, var: Floats, weigh
     """Gradients for x, weight and bias where mean and var are constants (evaluation)."""
 
 
+@primitive("norm", "norm.batch_relu", shapes.batch_norm_relu)
+def batch_norm_relu(x: Floats, mean: Floats, var: Floats, weight: Floats | None, bias: Floats | None, eps: float):
+    """relu of batch_norm in one pass: max(0, weight (x - mean) / sqrt(var + eps) + bias); NaN stays NaN."""
+
+
+@primitive("norm", "norm.batch_relu_grad", shapes.batch_norm_relu_grad)
+def batch_norm_relu_grad(
+    gy: Floats, x: Floats, mean: Floats, var: Floats, weight: Floats | None, bias: Floats | None, eps: float
+):
+    """batch_norm_grad of gy where batch_norm of x is > 0, else of 0: where that was is computed again, nothing but x is kept."""
+
+
+@primitive("norm", "norm.batch_relu_eval_grad", shapes.batch_norm_relu_grad)
+def batch_norm_relu_eval_grad(
+    gy: Floats, x: Floats, mean: Floats, var: Floats, weight: Floats | None, bias: Floats | None, eps: float
+):
+    """batch_norm_eval_grad of gy where batch_norm of x is > 0, else of 0."""
+
+
 # ------------------------------------------------------------------------------------------------------------- loss.py
 # Losses are given pixel by pixel; minseg.ops.loss takes the mean. Labels are trusted: the operation has checked them.
 

@@ -46,3 +46,23 @@ def batch_norm_eval_grad(gy, x, mean, var, weight, eps: float):
     x_hat, inverse = _normalised(x, mean, var, eps)
     gx = gy * inverse
     return gx if weight is None else gx * _channels(weight), (gy * x_hat).sum(axis=PIXELS), gy.sum(axis=PIXELS)
+
+
+def batch_norm_relu(x, mean, var, weight, bias, eps: float):
+    """eq: norm.batch_relu. np.maximum hands NaN on."""
+    return np.maximum(batch_norm(x, mean, var, weight, bias, eps), 0)
+
+
+def _where_positive(gy, x, mean, var, weight, bias, eps: float):
+    """gy where batch_norm of x is > 0, else 0: all of it that ReLU lets through."""
+    return np.where(batch_norm(x, mean, var, weight, bias, eps) > 0, gy, 0)
+
+
+def batch_norm_relu_grad(gy, x, mean, var, weight, bias, eps: float):
+    """eq: norm.batch_relu_grad"""
+    return batch_norm_grad(_where_positive(gy, x, mean, var, weight, bias, eps), x, mean, var, weight, eps)
+
+
+def batch_norm_relu_eval_grad(gy, x, mean, var, weight, bias, eps: float):
+    """eq: norm.batch_relu_eval_grad"""
+    return batch_norm_eval_grad(_where_positive(gy, x, mean, var, weight, bias, eps), x, mean, var, weight, eps)

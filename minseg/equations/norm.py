@@ -4,6 +4,7 @@ from minseg.equations.registry import Equation, Source, Symbol, paper
 
 X = Symbol("x", "maps", "(N, C, H, W)")
 X_HAT = Symbol(r"\hat{x}", "normalised maps, (x - mu) / sqrt(v + epsilon)", "(N, C, H, W)")
+Y = Symbol("y", "the output: normalised maps, negative ones set to 0", "(N, C, H, W)")
 Y_BAR = Symbol(r"\bar{y}", "gradient of the loss for the output", "(N, C, H, W)")
 GAMMA = Symbol(r"\gamma", "weight of each channel", "(C,)")
 BETA = Symbol(r"\beta", "bias of each channel", "(C,)")
@@ -114,6 +115,63 @@ EQUATIONS = (
         sources=(paper("from norm.batch by differentiating, with constant mu and v"),),
         operations=("minseg.ops.batch_norm_eval",),
         primitives=("batch_norm_eval_grad",),
+    ),
+    Equation(
+        id="norm.batch_relu",
+        title="batch normalisation and the rectified linear unit after it, in one pass",
+        latex=(
+            r"y_{n,c,i,j} = \max\left(0, \gamma_{c}\frac{x_{n,c,i,j}-\mu_{c}}{\sqrt{v_{c}+\epsilon}} + \beta_{c}\right)"
+        ),
+        symbols=(X, GAMMA, BETA, MEAN, VARIANCE, EPSILON),
+        sources=(paper("act.relu of norm.batch"),),
+        operations=("minseg.ops.batch_norm_relu",),
+        primitives=("batch_norm_relu",),
+        gradients={
+            "x": "norm.batch_relu_grad",
+            r"\gamma": "norm.batch_relu_grad_weight",
+            r"\beta": "norm.batch_relu_grad_bias",
+        },
+        note="Computed together they read and write each map once; and backward needs x alone, from which y > 0 follows again.",
+    ),
+    Equation(
+        id="norm.batch_relu_grad",
+        title="gradient of batch normalisation with ReLU for its input, in training",
+        latex=(
+            r"g_{n,c,i,j} = \frac{\gamma_{c}}{\sqrt{v_{c}+\epsilon}}\left[ \bar{y}_{n,c,i,j}[y_{n,c,i,j} > 0] "
+            r"- \frac{1}{NHW}\sum_{m=0}^{N-1}\sum_{a=0}^{H-1}\sum_{b=0}^{W-1}"
+            r"(1 + \hat{x}_{n,c,i,j}\hat{x}_{m,c,a,b})\bar{y}_{m,c,a,b}[y_{m,c,a,b} > 0] \right]"
+        ),
+        symbols=(Y_BAR, Y, X_HAT, GAMMA, VARIANCE, EPSILON, *SIZES),
+        sources=(paper("norm.batch_grad of act.relu_grad"),),
+        operations=("minseg.ops.batch_norm_relu",),
+        primitives=("batch_norm_relu_grad",),
+    ),
+    Equation(
+        id="norm.batch_relu_grad_weight",
+        title="gradient of batch normalisation with ReLU for its weight",
+        latex=rf"g_{{c}} = {OVER_PIXELS} \bar{{y}}_{{n,c,i,j}}[y_{{n,c,i,j}} > 0]\hat{{x}}_{{n,c,i,j}}",
+        symbols=(Y_BAR, Y, X_HAT, *SIZES),
+        sources=(paper("norm.batch_grad_weight of act.relu_grad"),),
+        operations=("minseg.ops.batch_norm_relu",),
+        primitives=("batch_norm_relu_grad", "batch_norm_relu_eval_grad"),
+    ),
+    Equation(
+        id="norm.batch_relu_grad_bias",
+        title="gradient of batch normalisation with ReLU for its bias",
+        latex=rf"g_{{c}} = {OVER_PIXELS} \bar{{y}}_{{n,c,i,j}}[y_{{n,c,i,j}} > 0]",
+        symbols=(Y_BAR, Y, *SIZES),
+        sources=(paper("norm.batch_grad_bias of act.relu_grad"),),
+        operations=("minseg.ops.batch_norm_relu",),
+        primitives=("batch_norm_relu_grad", "batch_norm_relu_eval_grad"),
+    ),
+    Equation(
+        id="norm.batch_relu_eval_grad",
+        title="gradient of batch normalisation with ReLU for its input, in evaluation",
+        latex=r"g_{n,c,i,j} = \frac{\gamma_{c}}{\sqrt{v_{c}+\epsilon}}\bar{y}_{n,c,i,j}[y_{n,c,i,j} > 0]",
+        symbols=(Y_BAR, Y, GAMMA, VARIANCE, EPSILON),
+        sources=(paper("norm.batch_eval_grad of act.relu_grad"),),
+        operations=("minseg.ops.batch_norm_relu",),
+        primitives=("batch_norm_relu_eval_grad",),
     ),
     Equation(
         id="norm.running",

@@ -18,6 +18,7 @@ from minseg.ops.loss import (
 from minseg.ops.norm import (
     batch_norm,
     batch_norm_eval,
+    batch_norm_relu,
     batch_norm_training,
     instance_norm,
     layer_norm,
@@ -32,6 +33,7 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "batch_norm_eval",
+    "batch_norm_relu",
     "batch_norm_training",
     "binary_cross_entropy_with_logits",
     "conv2d",

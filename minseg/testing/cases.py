@@ -495,33 +495,62 @@ def _one_constant(x, channels):
     return x
 
 
-@cases_of("batch_norm_stats", "batch_norm", "batch_norm_grad", "batch_norm_eval_grad")
+def _one_nan(x, channels):
+    """A pixel that is NaN, and with it the statistics of its channel."""
+    x[0, 0, 0, 0] = np.nan
+    return x
+
+
+def _first_zero(rng, dtype, channels):
+    """Weights of which the first is 0."""
+    weight = normal(rng, dtype, channels)
+    weight[0] = 0
+    return weight
+
+
+def _away_from_the_kink(x, mean, var, weight, bias):
+    """x moved a little wherever ReLU would meet a value near 0, which rounding may put on either side."""
+    scale = np.sqrt(var + var.dtype.type(1e-5))
+    weight = np.ones_like(var) if weight is None else weight
+    near = np.abs(norm.batch_norm(x, mean, var, weight, bias, 1e-5)) < 0.05 * np.abs(weight)[:, None, None]
+    return np.where(near, x + x.dtype.type(0.1) * scale[:, None, None], x)
+
+
+@cases_of(
+    *("batch_norm_stats", "batch_norm", "batch_norm_grad", "batch_norm_eval_grad"),
+    *("batch_norm_relu", "batch_norm_relu_grad", "batch_norm_relu_eval_grad"),
+)
 def _norm_cases(primitive: str) -> Iterator[Case]:
-    def build(shape: Shape, change: Callable, with_weight: bool, with_bias: bool, rng, dtype) -> tuple:
+    def build(shape: Shape, change: Callable, weights: Callable | None, biases: Callable | None, rng, dtype) -> tuple:
         channels = shape[1]
         x = change(normal(rng, dtype, *shape) * (1 + normal(rng, dtype, channels, 1, 1) ** 2), channels)
-        weight = normal(rng, dtype, channels) if with_weight else None
-        bias = normal(rng, dtype, channels) if with_bias else None
+        weight, bias = (values and values(rng, dtype, channels) for values in (weights, biases))
         statistics = norm.batch_norm_stats(x)
-        if primitive == "batch_norm_eval_grad":  # those of other images
+        if primitive.endswith("_eval_grad"):  # those of other images
             statistics = normal(rng, dtype, channels), 0.5 + normal(rng, dtype, channels) ** 2
         match primitive:
             case "batch_norm_stats":
                 return (x,)
-            case "batch_norm":
+            case "batch_norm" | "batch_norm_relu":
                 return x, *statistics, weight, bias, 1e-5
             case "batch_norm_grad" | "batch_norm_eval_grad":
                 return normal(rng, dtype, *shape), x, *statistics, weight, 1e-5
+            case "batch_norm_relu_grad" | "batch_norm_relu_eval_grad":
+                x = _away_from_the_kink(x, *statistics, weight, bias)
+                return normal(rng, dtype, *shape), x, *statistics, weight, bias, 1e-5
 
     for name, shape in NORMALISED.items():
-        yield Case(name, partial(build, shape, _plain, True, True))
-    yield Case("far from zero", partial(build, (2, 3, 9, 11), _far_from_zero, True, True))
-    yield Case("a constant channel", partial(build, (2, 3, 9, 11), _one_constant, True, True))
+        yield Case(name, partial(build, shape, _plain, normal, normal))
+    yield Case("far from zero", partial(build, (2, 3, 9, 11), _far_from_zero, normal, normal))
+    yield Case("a constant channel", partial(build, (2, 3, 9, 11), _one_constant, normal, normal))
     if primitive != "batch_norm_stats":
-        yield Case("no weight", partial(build, (2, 3, 5, 4), _plain, False, True))
-    if primitive == "batch_norm":
-        yield Case("no bias", partial(build, (2, 3, 5, 4), _plain, True, False))
-        yield Case("neither weight nor bias", partial(build, (2, 3, 5, 4), _plain, False, False))
+        yield Case("no weight", partial(build, (2, 3, 5, 4), _plain, None, normal))
+    if primitive == "batch_norm" or "relu" in primitive:
+        yield Case("no bias", partial(build, (2, 3, 5, 4), _plain, normal, None))
+        yield Case("neither weight nor bias", partial(build, (2, 3, 5, 4), _plain, None, None))
+    if "relu" in primitive:
+        yield Case("a weight of 0", partial(build, (2, 3, 5, 4), _plain, _first_zero, normal))
+        yield Case("NaN in a channel", partial(build, (2, 3, 5, 4), _one_nan, normal, normal))
 
 
 # ------------------------------------------------------------------------------------------------------------- loss.py

@@ -179,9 +179,9 @@ def _batch_norm_stats(x, mean, var):
     return e, (roundings + 4) * var + e**2 * 2.0**-24  # e^2 u^2 in units of u, where u is at most 2^-24
 
 
-@bound_of("batch_norm")
+@bound_of("batch_norm", "batch_norm_relu")
 def _batch_norm(x, mean, var, weight, bias, eps, y):
-    """Difference, var + eps, root, reciprocal, two products, and the sum with the bias."""
+    """Difference, var + eps, root, reciprocal, two products, and the sum with the bias; ReLU brings no two values further apart."""
     scale = (1 if weight is None else np.abs(weight)) / np.sqrt(var + eps)
     shift = 0 if bias is None else _channels(np.abs(bias))
     return (8 * (np.abs(x - _channels(mean)) * _channels(scale) + shift),)
@@ -211,6 +211,23 @@ def _batch_norm_eval_grad(gy, x, mean, var, weight, eps, gx, gw, gb):
     _, _, roundings = _pixels(x)
     _, factor, gw_size, gb_size = _norm_gradients(gy, x, mean, var, weight, eps)
     return 8 * np.abs(gy) * factor, (roundings + 8) * gw_size, roundings * gb_size
+
+
+def _let_through(gy, x, mean, var, weight, bias, eps):
+    """gy where ReLU lets it through. All agree where that is: no case is as near to the kink as batch_norm may be off."""
+    return np.where(reference("batch_norm")(x, mean, var, weight, bias, eps) > 0, gy, 0)
+
+
+@bound_of("batch_norm_relu_grad")
+def _batch_norm_relu_grad(gy, x, mean, var, weight, bias, eps, *results):
+    """That of batch_norm_grad, for what ReLU lets through."""
+    return _batch_norm_grad(_let_through(gy, x, mean, var, weight, bias, eps), x, mean, var, weight, eps, *results)
+
+
+@bound_of("batch_norm_relu_eval_grad")
+def _batch_norm_relu_eval_grad(gy, x, mean, var, weight, bias, eps, *results):
+    """That of batch_norm_eval_grad, likewise."""
+    return _batch_norm_eval_grad(_let_through(gy, x, mean, var, weight, bias, eps), x, mean, var, weight, eps, *results)
 
 
 @bound_of("cross_entropy")

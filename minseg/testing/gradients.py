@@ -299,6 +299,31 @@ def _batch_norm(rng):
         yield name, lambda x, w, b, t=training: ops.batch_norm(x, mean, var, w, b, training=t)[0], inputs
 
 
+def _middle(x: np.ndarray) -> np.ndarray:
+    """For each channel the number halfway between its two middle values: a place for the kink of ReLU that meets none of them."""
+    ordered = np.sort(x.swapaxes(0, 1).reshape(x.shape[1], -1))
+    half = ordered.shape[1] // 2
+    return ordered[:, half - 1 : half + 1].mean(axis=1)
+
+
+@cases_of("batch_norm_relu")
+def _batch_norm_relu(rng):
+    x, weight, mean, var = spaced(rng, 2, 3, 2, 4), positive(rng, 3), rng.standard_normal(3), positive(rng, 3)
+    with minseg.use_backend("numpy"):
+        in_training, in_evaluation = (
+            ops.batch_norm(Tensor(x), mean, var, Tensor(weight), training=training)[0].numpy()
+            for training in (True, False)
+        )
+    for name, training, y in (("in training", True, in_training), ("in evaluation", False, in_evaluation)):
+        yield (
+            name,
+            lambda x, w, b, t=training: ops.batch_norm_relu(x, mean, var, w, b, training=t)[0],
+            {"x": x, "weight": weight, "bias": -_middle(y)},
+        )
+    between = _middle(x)
+    yield "x alone", lambda x: ops.batch_norm_relu(x, between, var)[0], {"x": x}
+
+
 @cases_of("instance_norm")
 def _instance_norm(rng):
     inputs = _normalised(rng)

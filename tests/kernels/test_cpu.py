@@ -87,10 +87,14 @@ LABELS = np.random.default_rng(0).integers(0, 4, (2, 150, 133)).astype(np.uint8)
 WIDE = normal(2, 4, 150, 133)  # 19950 pixels: more than a chunk, and no multiple of one
 PIXEL_LOSS, LOG_SUM = normal(2, 150, 133), np.log(np.exp(WIDE).sum(axis=1))
 STATISTICS = np.zeros(4, np.float32), np.ones(4, np.float32)
+SHIFT = np.full(4, 0.3, np.float32)
+AWAY_FROM_KINK = np.where(np.abs(WIDE + SHIFT[:, None, None]) < 1e-3, np.float32(1), WIDE)
 CALLS = {
     "batch_norm_stats": (norm, (WIDE,)),
     "batch_norm": (norm, (WIDE, *STATISTICS, None, None, 1e-5)),
     "batch_norm_grad": (norm, (normal(2, 4, 150, 133), WIDE, *STATISTICS, None, 1e-5)),
+    "batch_norm_relu": (norm, (WIDE, *STATISTICS, None, SHIFT, 1e-5)),
+    "batch_norm_relu_grad": (norm, (normal(2, 4, 150, 133), AWAY_FROM_KINK, *STATISTICS, None, SHIFT, 1e-5)),
     "relu": (activation, (WIDE,)),
     "sigmoid": (activation, (WIDE,)),
     "softmax": (softmax, (WIDE, 1)),

@@ -368,6 +368,21 @@ def test_batch_norm_without_weight_and_bias():
             np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("plain", "fused"),
+    [(norm.batch_norm_grad, norm.batch_norm_relu_grad), (norm.batch_norm_eval_grad, norm.batch_norm_relu_eval_grad)],
+)
+def test_batch_norm_relu_is_batch_norm_and_then_relu(plain, fused):
+    x, gy, weight, bias = random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1), random(3, seed=2), random(3, seed=3)
+    mean, var = norm.batch_norm_stats(x)
+    y = norm.batch_norm(x, mean, var, weight, bias, 1e-3)
+    rectified = norm.batch_norm_relu(x, mean, var, weight, bias, 1e-3)
+    np.testing.assert_array_equal(rectified, activation.relu(y))
+    expected = plain(activation.relu_grad_x(gy, rectified), x, mean, var, weight, 1e-3)
+    for found, wanted in zip(fused(gy, x, mean, var, weight, bias, 1e-3), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
 def test_variance_survives_a_large_mean():
     """In one pass, as mean of squares minus squared mean, float32 would have nothing left of it."""
     x = (random(4, 2, 16, 16) + 3000).astype(np.float32)

@@ -157,6 +157,12 @@ ERRORS = [
     *((name, (f(2, 3, 8, 7), X, *STATS, None, 1e-5), ShapeError,
        "batch_norm_grad: gy and x must have the same shape, got (2, 3, 8, 7) and (2, 3, 8, 8)")
       for name in ("batch_norm_grad", "batch_norm_eval_grad")),
+    ("batch_norm_relu", (X, *STATS, None, f(2), 1e-5), ShapeError, "batch_norm_relu: bias must have one value for each ~ got (2,)"),
+    *((name, (f(2, 3, 8, 7), X, *STATS, None, None, 1e-5), ShapeError,
+       "batch_norm_relu_grad: gy and x must have the same shape, got (2, 3, 8, 7) and (2, 3, 8, 8)")
+      for name in ("batch_norm_relu_grad", "batch_norm_relu_eval_grad")),
+    ("batch_norm_relu_grad", (X, X, *STATS, None, f(2), 1e-5), ShapeError,
+     "batch_norm_relu_grad: bias must have one value for each ~ got (2,)"),
     ("batch_norm_grad", (X, X, *STATS, f(2), 1e-5), ShapeError, "batch_norm_grad: weight must have one value for each ~ got (2,)"),
     # loss
     ("cross_entropy", (f(2, 3), labels(2), None, 255), ShapeError,

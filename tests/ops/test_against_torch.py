@@ -76,16 +76,18 @@ def torch_focal(z, target, gamma=2.0, alpha=None, reduction="mean"):
     return losses if reduction == "none" else losses.sum() / weight.sum()
 
 
-def norm_pair(training: bool, affine: bool) -> Pair:
+def norm_pair(training: bool, affine: bool, relu: bool = False) -> Pair:
     mean, var = np.array([0.1, -0.3, 0.5]), np.array([0.7, 1.1, 2.0])
 
     def ours(x, *rest):
         *affine, m, v = rest
-        return ops.batch_norm(x, m, v, *affine, training=training, momentum=0.3)[0]
+        normalise = ops.batch_norm_relu if relu else ops.batch_norm
+        return normalise(x, m, v, *affine, training=training, momentum=0.3)[0]
 
     def theirs(x, *rest):
         *affine, m, v = rest
-        return F.batch_norm(x, m.clone(), v.clone(), *affine, training=training, momentum=0.3)
+        y = F.batch_norm(x, m.clone(), v.clone(), *affine, training=training, momentum=0.3)
+        return F.relu(y) if relu else y
 
     return Pair(ours, theirs, [(2, 3, 4, 5)] + [(3,), (3,)] * affine, [mean, var])
 
@@ -180,6 +182,9 @@ PAIRS = {
     "batch_norm_training, x alone": norm_pair(training=True, affine=False),
     "batch_norm_eval": norm_pair(training=False, affine=True),
     "batch_norm": norm_pair(training=False, affine=False),
+    "batch_norm_relu": norm_pair(training=True, affine=True, relu=True),
+    "batch_norm_relu, in evaluation": norm_pair(training=False, affine=True, relu=True),
+    "batch_norm_relu, x alone": norm_pair(training=False, affine=False, relu=True),
     "instance_norm": Pair(
         ops.instance_norm, lambda x, w, b: F.instance_norm(x, weight=w, bias=b), [(2, 3, 4, 5), (3,), (3,)]
     ),

@@ -20,7 +20,7 @@ def tensor(*shape, dtype=np.float64, needs=True):
 
 
 CASES = [case for case in gradients.cases() if case.operation in ops.__all__]
-FLOAT64_INSIDE = {"batch_norm", "batch_norm_eval", "class weights", "not reduced", "soft targets"}
+FLOAT64_INSIDE = {"batch_norm", "batch_norm_eval", "batch_norm_relu", "class weights", "not reduced", "soft targets"}
 """Operations and cases with constants in float64, which float32 inputs would not go with."""
 
 

@@ -86,6 +86,8 @@ def test_every_gradient_of_every_function_is_planted():
         "Linear": 3,
         "BatchNormTraining": 3,
         "BatchNormEval": 3,
+        "BatchNormReLUTraining": 3,
+        "BatchNormReLUEval": 3,
         "MSELoss": 2,
         "Mul": 2,
     }

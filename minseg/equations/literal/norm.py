@@ -94,6 +94,47 @@ def norm_batch_eval_grad(y_bar, gamma, v, epsilon):
     return g
 
 
+def norm_batch_relu(x, gamma, beta, mu, v, epsilon):
+    y = norm_batch(x, gamma, beta, mu, v, epsilon)
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            for i in range(H):
+                for j in range(W):
+                    if y[n, c, i, j] < 0:
+                        y[n, c, i, j] = 0
+    return y
+
+
+def _let_through(y_bar, y):
+    """What ReLU passes on: nothing where its output is 0."""
+    N, C, H, W = y.shape
+    passed = np.zeros((N, C, H, W))
+    for n in range(N):
+        for c in range(C):
+            for i in range(H):
+                for j in range(W):
+                    if y[n, c, i, j] > 0:
+                        passed[n, c, i, j] = y_bar[n, c, i, j]
+    return passed
+
+
+def norm_batch_relu_grad(y_bar, y, x_hat, gamma, v, epsilon):
+    return norm_batch_grad(_let_through(y_bar, y), x_hat, gamma, v, epsilon)
+
+
+def norm_batch_relu_grad_weight(y_bar, y, x_hat):
+    return norm_batch_grad_weight(_let_through(y_bar, y), x_hat)
+
+
+def norm_batch_relu_grad_bias(y_bar, y):
+    return norm_batch_grad_bias(_let_through(y_bar, y))
+
+
+def norm_batch_relu_eval_grad(y_bar, y, gamma, v, epsilon):
+    return norm_batch_eval_grad(_let_through(y_bar, y), gamma, v, epsilon)
+
+
 def norm_running(r, b, m):
     R = np.zeros(len(r))
     for c in range(len(r)):

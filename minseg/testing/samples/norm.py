@@ -1,6 +1,6 @@
 """Samples for the equations of normalisation: a large epsilon, so that leaving it out shows."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -76,14 +76,18 @@ def norm_batch(rng: np.random.Generator) -> Iterator[Sample]:
     yield Sample({**values, r"\mu": mu, "v": v}, x.shape, evaluation)
 
 
-def _gradient_sample(rng: np.random.Generator, of: int, names: tuple[str, ...], shape) -> Sample:
+def _gradient_sample(
+    rng: np.random.Generator, of: int, names: tuple[str, ...], shape, operation: Callable = _training
+) -> Sample:
     """The gradient in training for input number ``of``, with the symbols that its equation has."""
     x, y_bar = _maps(rng), rng.standard_normal((N, C, H, W))
     gamma, beta = _weights(rng)
     mu, v = x.mean(PIXELS), x.var(PIXELS)
-    known = {r"\gamma": gamma, "v": v, r"\epsilon": EPSILON, r"\hat{x}": _normalised(x, mu, v), **SIZES}
+    x_hat = _normalised(x, mu, v)
+    y = np.maximum(0, gamma[:, None, None] * x_hat + beta[:, None, None])
+    known = {r"\gamma": gamma, "v": v, r"\epsilon": EPSILON, r"\hat{x}": x_hat, "y": y, **SIZES}
     values = {r"\bar{y}": y_bar, **{name: known[name] for name in (*names, *SIZES)}}
-    return Sample(values, shape, lambda: gradient(_training, of, y_bar, x, gamma, beta))
+    return Sample(values, shape, lambda: gradient(operation, of, y_bar, x, gamma, beta))
 
 
 def norm_batch_grad(rng: np.random.Generator) -> Iterator[Sample]:
@@ -106,6 +110,55 @@ def norm_batch_eval_grad(rng: np.random.Generator) -> Iterator[Sample]:
         return gradient(lambda x, gamma: ops.batch_norm_eval(x, mu, v, gamma, eps=EPSILON), 0, y_bar, x, gamma)
 
     yield Sample({r"\bar{y}": y_bar, r"\gamma": gamma, "v": v, r"\epsilon": EPSILON}, x.shape, code)
+
+
+def _training_relu(x, gamma, beta):
+    return ops.batch_norm_relu(x, np.zeros(C), np.ones(C), gamma, beta, training=True, eps=EPSILON)[0]
+
+
+def norm_batch_relu(rng: np.random.Generator) -> Iterator[Sample]:
+    """With the batch's own statistics, and with given ones."""
+    x = _maps(rng)
+    gamma, beta = _weights(rng)
+    values = {"x": x, r"\gamma": gamma, r"\beta": beta, r"\epsilon": EPSILON}
+
+    def training():
+        return _training_relu(tensor(x), tensor(gamma), tensor(beta))
+
+    yield Sample({**values, r"\mu": x.mean(PIXELS), "v": x.var(PIXELS)}, x.shape, training)
+    mu, v = rng.standard_normal(C), rng.uniform(0.2, 2, C)
+
+    def evaluation():
+        y, _, _ = ops.batch_norm_relu(tensor(x), mu, v, tensor(gamma), tensor(beta), eps=EPSILON)
+        return y
+
+    yield Sample({**values, r"\mu": mu, "v": v}, x.shape, evaluation)
+
+
+def norm_batch_relu_grad(rng: np.random.Generator) -> Iterator[Sample]:
+    yield _gradient_sample(rng, 0, ("y", r"\gamma", "v", r"\epsilon", r"\hat{x}"), (N, C, H, W), _training_relu)
+
+
+def norm_batch_relu_grad_weight(rng: np.random.Generator) -> Iterator[Sample]:
+    yield _gradient_sample(rng, 1, ("y", r"\hat{x}"), (C,), _training_relu)
+
+
+def norm_batch_relu_grad_bias(rng: np.random.Generator) -> Iterator[Sample]:
+    yield _gradient_sample(rng, 2, ("y",), (C,), _training_relu)
+
+
+def norm_batch_relu_eval_grad(rng: np.random.Generator) -> Iterator[Sample]:
+    x, y_bar = _maps(rng), rng.standard_normal((N, C, H, W))
+    mu, v = rng.standard_normal(C), rng.uniform(0.2, 2, C)
+    gamma, beta = _weights(rng)
+    y = np.maximum(0, gamma[:, None, None] * _normalised(x, mu, v) + beta[:, None, None])
+
+    def code():
+        return gradient(
+            lambda x, gamma, beta: ops.batch_norm_relu(x, mu, v, gamma, beta, eps=EPSILON)[0], 0, y_bar, x, gamma, beta
+        )
+
+    yield Sample({r"\bar{y}": y_bar, "y": y, r"\gamma": gamma, "v": v, r"\epsilon": EPSILON}, x.shape, code)
 
 
 def norm_running(rng: np.random.Generator) -> Iterator[Sample]:
