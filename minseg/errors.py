@@ -28,6 +28,15 @@ class Unsupported(MinsegError, RuntimeError):
     """A backend has no kernel for this primitive, or a variant does not cover this case."""
 
 
+class EmulatorError(MinsegError, RuntimeError):
+    """A CUDA kernel that does not compile on the CPU, is launched wrongly, or does what a kernel must not do.
+
+    For what a launch found, ``kind``, ``kernel``, ``place``, ``block`` and ``thread`` say the same as the message.
+    """
+
+    kind = kernel = place = block = thread = None
+
+
 class GraphError(MinsegError, RuntimeError):
     """backward() on something that has no graph, or whose graph was freed."""
 
