@@ -26,6 +26,9 @@ RELATIONS = {
 }
 """What the relation of a source to the standard form means, for those who have not read its declaration."""
 
+EQUATIONS_PAGE = "../minseg/equations/EQUATIONS.md"
+"""Where the page of all equations stands, as seen from a notebook in tutorials/."""
+
 OUTSIDE = {"zero": "0 outside", "-inf": "minus infinity outside", "error": ""}
 
 
@@ -51,23 +54,25 @@ class Shown:
         return "\n\n".join(part for part in parts if part)
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows: the formula typeset, its symbols, and where its code is."""
+        """What a notebook shows: the formula typeset, its symbols, and where to read on."""
         e = self.equation
-        code = [f"`{code.place}` {code.short_name} ({label})" for label, code in self.code() if label != "called"]
         rows = [f"| ${s.latex}$ | {_meaning(s)} | {s.shape} | {s.unit} |" for s in e.symbols]
-        table = ["| symbol | meaning | shape | unit |", "| --- | --- | --- | --- |", *rows] if rows else []
+        table = ["| symbol | meaning | shape | unit |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
+        computed = ", ".join(f"`{name}`" for name in operation_names(e))
         return "\n".join(
             [
-                f"**{e.id}**: {e.title}",
+                f"**{_link(e)}**: {e.title}" + (f" ({computed})" if computed else ""),
                 "",
                 f"$$\n{e.latex}\n$$",
                 "",
-                *([e.note, ""] if e.note else []),
                 *table,
-                "",
-                " · ".join(code),
+                *([e.note, ""] if e.note else []),
             ]
         )
+
+    def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
+        """For a notebook: no line numbers of code, which would make a committed notebook stale whenever code moves."""
+        return {"text/plain": f"{self.equation.id}: {self.equation.latex}", "text/markdown": self._repr_markdown_()}
 
     def code(self) -> list[tuple[str, Code]]:
         """(what it is, where) for the literal loops, the kernel of each backend and the operations, without what they call."""
@@ -112,13 +117,29 @@ class Shown:
         }
 
 
-def show(id: str) -> Shown:
-    """The equation of this id, for a terminal or a notebook; EquationError with the nearest id if there is none.
+class ShownTable:
+    """Several equations in short: a row each, with the formula and what computes it."""
+
+    def __init__(self, equations: list[Equation]):
+        self.equations = equations
+
+    def __repr__(self) -> str:
+        return columns([(e.id, e.latex) for e in self.equations])
+
+    def _repr_markdown_(self) -> str:
+        rows = [f"| {_link(e)}<br>{e.title} | ${_in_a_cell(e.latex)}$ |" for e in self.equations]
+        return "\n".join(["| equation | formula |", "| :--- | :--- |", *rows])
+
+
+def show(id: str, *more: str) -> Shown | ShownTable:
+    """The equation of this id, for a terminal or a notebook; with several ids a table of them.
+
+    EquationError with the nearest id if there is none of that name.
 
     >>> print(repr(show("conv.size")).splitlines()[2])
       H_{o} = \\lfloor \\frac{H+2P-d(R-1)-1}{s} \\rfloor + 1
     """
-    return Shown(get(id))
+    return ShownTable([get(one) for one in (id, *more)]) if more else Shown(get(id))
 
 
 def table(equations: Iterable[Equation]) -> str:
@@ -139,6 +160,15 @@ def columns(rows: list[tuple[str, ...]], indent: str = "") -> str:
     widths = [max(len(row[column]) for row in padded) for column in range(count)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in padded)
     return "\n".join(indent + line for line in lines)
+
+
+def _link(equation: Equation) -> str:
+    return f"[{equation.id}]({EQUATIONS_PAGE}#{equation.id})"
+
+
+def _in_a_cell(latex: str) -> str:
+    """Bars would end the cell of a Markdown table; and formulas in text would set their sums small."""
+    return r"\displaystyle " + latex.replace("|", r"\vert ")
 
 
 def _is_entry(code: Code, primitives: set[str], library: Library) -> bool:

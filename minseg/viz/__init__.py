@@ -5,6 +5,7 @@ changes from run to run: the same input gives the same PNG.
 """
 
 from minseg.viz.curves import curves_figure, robustness_figure
+from minseg.viz.lessons import bars_figure, confusion_figure, gallery_figure, lines_figure, matrices_figure
 from minseg.viz.masks import (
     Row,
     colorize,
@@ -23,17 +24,22 @@ from minseg.viz.style import class_colours, save_figure
 
 __all__ = [
     "Row",
+    "bars_figure",
     "class_colours",
     "colorize",
+    "confusion_figure",
     "curves_figure",
     "displayable",
     "enlarge",
     "explanation_figure",
+    "gallery_figure",
     "heat",
     "heat_overlay",
+    "lines_figure",
     "map_figure",
     "maps_figure",
     "mark_errors",
+    "matrices_figure",
     "overlay",
     "prediction_figure",
     "robustness_figure",

@@ -90,11 +90,12 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float):
-    """A figure of this size in inches that belongs to no window and to no global list."""
+    """A figure of this size in inches that belongs to no window and to no global list; a notebook shows it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    from minseg.viz.notebook import NotebookFigure
+
+    figure = NotebookFigure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
@@ -107,9 +108,10 @@ def save_figure(figure, path: str | os.PathLike) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def png(picture: Image.Image) -> bytes:
+def png(picture: Image.Image, optimize: bool = False) -> bytes:
+    """The bytes of its PNG; optimize makes them fewer, slowly."""
     buffer = io.BytesIO()
-    picture.save(buffer, format="PNG", optimize=False)
+    picture.save(buffer, format="PNG", optimize=optimize)
     return buffer.getvalue()
 
 
