@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_gradcheck(commands)
     _add_equations(commands)
+    _add_tutorials(commands)
     _add_models(commands)
     _add_explain(commands)
     _add_robustness(commands)
@@ -157,6 +158,15 @@ def _add_equations(commands) -> None:
     command.add_argument("--html", type=Path, metavar="DIR", help="write pages that lead from each formula to its code")
     command.add_argument("--markdown", type=Path, metavar="FILE", help="write EQUATIONS.md")
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_tutorials(commands) -> None:
+    command = _command(commands, "tutorials", tutorials, "list the notebooks, build them or check them")
+    command.add_argument("numbers", nargs="*", metavar="NN", help="only these: 01 02 (default: all)")
+    what = command.add_mutually_exclusive_group()
+    what.add_argument("--build", action="store_true", help="execute each source and write the notebook beside it")
+    what.add_argument("--check", action="store_true", help="execute each source and compare with the notebook")
+    command.add_argument("--fast", action="store_true", help="with --check: train a tenth of the steps (MINSEG_FAST=1)")
 
 
 def _add_models(commands) -> None:
@@ -360,6 +370,13 @@ def equations(args) -> int:
     from minseg.testing import equations_report
 
     return equations_report.main(args)
+
+
+def tutorials(args) -> int:
+    """``minseg tutorials``"""
+    from minseg.testing.tutorials import command
+
+    return command.main(args)
 
 
 def models(args) -> int:
