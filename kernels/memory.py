@@ -15,8 +15,18 @@ def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
     """
     out = np.empty(shape, dtype)
     if _poison:
-        out.fill(np.nan if out.dtype.kind == "f" else np.iinfo(out.dtype).min)
+        out.fill(poison_for(out.dtype))
     return out
+
+
+def is_poisoning() -> bool:
+    """Whether fresh buffers are to be poisoned now: for other devices' allocators."""
+    return _poison
+
+
+def poison_for(dtype: np.dtype):
+    """What a poisoned buffer is full of: NaN, or the smallest integer."""
+    return np.nan if dtype.kind == "f" else np.iinfo(dtype).min
 
 
 @contextlib.contextmanager

@@ -82,15 +82,30 @@ def _why_not_numba() -> str | None:
     return None if importlib.util.find_spec("numba") else "Numba is not installed: pip install numba"
 
 
-def _why_not_planned() -> str:
-    return "its kernels are not part of this version"
+def _why_not_cupy() -> str | None:
+    """CuPy may be installed where there is no GPU: importing it works there, and asking for a device says what is missing."""
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy is not installed: pip install 'minseg[cuda13]', or 'minseg[cuda12]' for a driver of CUDA 12"
+    try:
+        import cupy
+
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy's own classes, an ImportError of its libraries: whatever keeps it from running
+        return f"CuPy finds no GPU that it can use: {' '.join(str(error).split())}"
+    return None if count else "CuPy finds no GPU"
+
+
+def _why_not_emulator() -> str | None:
+    from minseg.kernels import emulator
+
+    return emulator.why_not()
 
 
 _WHY_NOT: dict[str, Callable[[], str | None]] = {
     "numpy": lambda: None,
     "numba": _why_not_numba,
-    "cupy": _why_not_planned,
-    "emulator": _why_not_planned,
+    "cupy": _why_not_cupy,
+    "emulator": _why_not_emulator,
 }
 
 
@@ -101,6 +116,11 @@ def available_backends() -> dict[str, str | None]:
     True
     """
     return {name: why() for name, why in _WHY_NOT.items()}
+
+
+def quick_backends() -> list[str]:
+    """Those that work here and compute at speed: all but the emulator, which is asked for by name."""
+    return [name for name, reason in available_backends().items() if reason is None and name != "emulator"]
 
 
 def get(name: str = "auto") -> Backend:
@@ -117,8 +137,20 @@ def get(name: str = "auto") -> Backend:
 
 @cache
 def _make(name: str) -> Backend:
-    packages = {"numpy": "reference", "numba": "cpu"}
-    return Backend(name, packages[name], np)
+    packages = {"numpy": "reference", "numba": "cpu", "cupy": "cuda", "emulator": "cuda"}
+    return Backend(name, packages[name], _array_module(name))
+
+
+def _array_module(name: str):
+    if name == "cupy":
+        import cupy
+
+        return cupy
+    if name == "emulator":
+        from minseg.kernels import emulator
+
+        return emulator.xp
+    return np
 
 
 _current: Backend | None = None

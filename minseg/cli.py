@@ -145,7 +145,7 @@ def _add_gradcheck(commands) -> None:
     command.add_argument(
         "operation", nargs="?", metavar="OP", help="only this operation, or those that match, as in 'conv*'"
     )
-    command.add_argument("--backend", help="only this backend (default: all that work here)")
+    command.add_argument("--backend", help="only this backend (default: all that work here but the emulator)")
     command.add_argument("--json", action="store_true", help="print JSON")
 
 

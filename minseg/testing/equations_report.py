@@ -59,7 +59,7 @@ def describe(id: str | None, as_json: bool) -> None:
 def check(pattern: str | None, as_json: bool) -> int:
     """Evaluate the equations on every backend, and the printed formulas that belong to them; 1 if one fails."""
     equations = matching(pattern)
-    backends = [name for name, reason in backend.available_backends().items() if reason is None]
+    backends = backend.quick_backends()
     progress = tqdm(equations, desc="checking", unit="equation", disable=not sys.stderr.isatty(), leave=False)
     outcomes = [outcome for equation in progress for outcome in check_all(equation.id, backends)]
     printed = printed_outcomes(equations)

@@ -1,7 +1,7 @@
 """Compile the CUDA kernels without a GPU, a driver or CuPy: NVRTC, NVIDIA's run-time compiler, is an ordinary Python package.
 
-nvcc, which most examples are written for, accepts more than NVRTC: ``INFINITY``, ``int64_t`` and ``FLT_MAX`` need headers that NVRTC
-does not have. CuPy compiles with NVRTC, so this is what decides. The options are those that CuPy adds by itself.
+nvcc, which most examples are written for, accepts more than NVRTC: ``INFINITY``, ``int64_t`` and ``FLT_MAX`` need headers that
+NVRTC does not have. CuPy compiles with NVRTC, so this is what decides. The options are those that CuPy adds by itself.
 
 ``python -m minseg.testing.nvrtc`` prints what each kernel takes of a multiprocessor: registers and shared memory, and whether
 registers did not suffice and spilled into memory.
@@ -137,9 +137,7 @@ def _usages(log: str) -> Iterator[Usage]:
         entry, registers = _ENTRY.search(report), _REGISTERS.search(report)
         if entry and registers:
             shared, spilled = _SHARED.search(report), _SPILLED.search(report)
-            yield Usage(
-                entry[1], int(registers[1]), int(shared[1]) if shared else 0, int(spilled[1]) if spilled else 0
-            )
+            yield Usage(entry[1], int(registers[1]), int(shared[1]) if shared else 0, int(spilled[1]) if spilled else 0)
 
 
 def defined_kernels(source: str) -> set[str]:

@@ -1,0 +1,100 @@
+"""The narrow seam to whatever runs the kernels: a GPU through CuPy, or the emulator. An array's own type says which.
+
+A device allocates arrays, launches kernels and multiplies matrices; host code in this folder asks for nothing else, so it is the
+same on both. CuPy is imported when it is first used, never before.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from minseg.errors import BackendError
+from minseg.kernels import emulator, memory
+
+FOLDER = Path(__file__).parent
+REALS = {"float32": "float", "float64": "double"}
+"""A .cu file is compiled once for each dtype, with the type ``real`` defined accordingly."""
+
+
+class Device:
+    """What host code needs of a device. ``xp`` is its array module."""
+
+    xp = None
+
+    def empty(self, shape: tuple[int, ...], dtype):
+        """An uninitialised array, full of NaN (integers: of the smallest value) inside ``memory.poisoned()``."""
+        out = self.xp.empty(shape, dtype)
+        if memory.is_poisoning():
+            out.fill(memory.poison_for(out.dtype))
+        return out
+
+    def zeros(self, shape: tuple[int, ...], dtype):
+        """An array of zeros, for kernels that add to it."""
+        return self.xp.zeros(shape, dtype)
+
+    def matmul(self, a, b):
+        """The matrix product over the last two axes, by the vendor's library: cuBLAS on a GPU."""
+        return self.xp.matmul(a, b)
+
+    def launch(self, file: str, kernel: str, real, grid: tuple, block: tuple, *args, shared_mem: int = 0) -> None:
+        """Run a kernel of ``file.cu``, compiled for the dtype ``real``, over grid x block threads.
+
+        Arguments are arrays of this device and NumPy scalars of exactly the kernel's types.
+        """
+        self.kernel(file, kernel, np.dtype(real).name)(grid, block, args, shared_mem=shared_mem)
+
+    def kernel(self, file: str, kernel: str, real: str):
+        """The compiled kernel; compiling happens once for each file and dtype, when it is first asked for."""
+        raise NotImplementedError
+
+
+class EmulatorDevice(Device):
+    """The CPU, one thread after the other."""
+
+    xp = emulator.xp
+
+    @cache  # noqa: B019 (there is one device, for good)
+    def kernel(self, file: str, kernel: str, real: str):
+        return self._module(file, real).function(kernel)
+
+    @cache  # noqa: B019
+    def _module(self, file: str, real: str) -> emulator.Module:
+        return emulator.Module(_source(file), f"{file}.cu", (f"REAL={REALS[real]}",), (FOLDER,))
+
+
+class CupyDevice(Device):
+    """A GPU. Launches are queued on CuPy's current stream and wait for nothing."""
+
+    @property
+    def xp(self):
+        import cupy
+
+        return cupy
+
+    @cache  # noqa: B019
+    def kernel(self, file: str, kernel: str, real: str):
+        return self._module(file, real).get_function(kernel)
+
+    @cache  # noqa: B019
+    def _module(self, file: str, real: str):
+        options = ("-std=c++17", f"-DREAL={REALS[real]}", f"-I{FOLDER}")
+        return self.xp.RawModule(code=_source(file), options=options)
+
+
+def _source(file: str) -> str:
+    return (FOLDER / f"{file}.cu").read_text(encoding="utf-8")
+
+
+EMULATOR, CUPY = EmulatorDevice(), CupyDevice()
+
+
+def device_of(array) -> Device:
+    """The device that an array lives on."""
+    if isinstance(array, emulator.xp.ndarray):
+        return EMULATOR
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return CUPY
+    raise BackendError(
+        f"a CUDA kernel got a {type(array).__module__}.{type(array).__name__}; it works on arrays of CuPy or of the emulator"
+    )
