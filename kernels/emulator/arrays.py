@@ -93,6 +93,7 @@ class ndarray:
         """Copy an array of the host, of the same shape and dtype, into this one."""
         if array.shape != self.shape or array.dtype != self.dtype:
             raise ValueError(f"set: expected {self.shape} {self.dtype}, got {array.shape} {array.dtype}")
+        all_written(self.memory)
         self.memory[...] = array
 
     def item(self, *index):
@@ -111,6 +112,7 @@ class ndarray:
         """Set every element to the number."""
         if isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        all_written(self.memory)
         self.memory.fill(_unwrapped(value))
 
     def sort(self, axis: int = -1) -> None:
@@ -155,6 +157,7 @@ class ndarray:
     def __setitem__(self, index, value) -> None:
         if isinstance(value, np.ndarray) and value.ndim:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
+        all_written(self.memory)
         self.memory[_index(index)] = _unwrapped(value)
 
     # --------------------------------------------------------------------------------------------- NumPy's functions on them
@@ -210,6 +213,8 @@ def _wrapped(value):
 
 def _call(function, args, options):
     out = options.get("out")
+    if out is not None:
+        all_written(out.memory)
     inside = {name: _unwrapped(value) for name, value in options.items()}
     result = function(*(_unwrapped(value) for value in args), **inside)
     return out if out is not None else _wrapped(result)
@@ -227,6 +232,7 @@ class _Ufunc:
 
     def at(self, array: ndarray, index, values) -> None:
         """``array[index] op= values``, once for every time that an index occurs."""
+        all_written(array.memory)
         index = tuple(map(_unwrapped_index, index)) if isinstance(index, tuple) else _unwrapped_index(index)
         self._function.at(array.memory, index, _unwrapped(values))
 
@@ -337,7 +343,10 @@ def _from_anywhere(a):
 
 def empty(shape, dtype=float, order: str = "C") -> ndarray:
     """An array that nothing was written to: NaN, and for integers the smallest value, as a GPU would give whatever was there."""
-    return ndarray(np.full(shape, _poison(np.dtype(dtype)), dtype, order))
+    buffer = _Buffer(shape, dtype, order=order)
+    buffer.fill(_poison(buffer.dtype))
+    buffer.written = np.zeros(buffer.size, np.uint8) if order == "C" else None
+    return ndarray(buffer.view(np.ndarray))
 
 
 def _poison(dtype: np.dtype):
@@ -346,6 +355,27 @@ def _poison(dtype: np.dtype):
     return (
         True if dtype.kind == "b" else np.iinfo(dtype).min or np.iinfo(dtype).max
     )  # of unsigned integers, the largest
+
+
+class _Buffer(np.ndarray):
+    """Memory from ``empty()``: the base of the arrays that show it, and of their views."""
+
+    written: np.ndarray | None = None
+    """A flag for each element that a kernel has written; None once that is known, or taken, to be all."""
+
+
+def all_written(memory: np.ndarray) -> None:
+    """Note that the array, or a part of it, was written by other means than a checked launch."""
+    if isinstance(memory.base, _Buffer):
+        memory.base.written = None
+
+
+def written_flags(memory: np.ndarray) -> int | None:
+    """The address of the flag for the array's first element, if it is not known that all of it was written."""
+    buffer = memory.base
+    if not isinstance(buffer, _Buffer) or buffer.written is None or buffer.dtype != memory.dtype:
+        return None
+    return buffer.written.ctypes.data + (memory.ctypes.data - buffer.ctypes.data) // memory.itemsize
 
 
 def empty_like(a: ndarray, dtype=None, order: str = "C", shape=None) -> ndarray:

@@ -23,7 +23,8 @@ from pathlib import Path
 from minseg.errors import EmulatorError
 
 HERE = Path(__file__).parent
-MODES = ("fast",)
+MODES = ("fast", "checked")
+GAP = "emulator_gap_"
 
 COMMON = (
     "-std=c++17",
@@ -43,7 +44,13 @@ KERNEL = {
         "-fsanitize=thread,bounds,signed-integer-overflow,integer-divide-by-zero,shift",
     ),
 }
-WARNINGS = ("-fmax-errors=10", "-Wstack-usage=49152", "-Werror=stack-usage=49152")
+WARNINGS = (
+    "-fmax-errors=10",
+    "-Wstack-usage=49152",
+    "-Werror=stack-usage=49152",
+    "-Wuninitialized",
+    "-Werror=uninitialized",
+)
 
 
 @dataclass(frozen=True)
@@ -90,9 +97,8 @@ _STATIC_SHARED = re.compile(r"__shared__\s+[^;\[\]]*?\b(?P<name>\w+)\s*(?:\[|;)"
 def preprocess(source: str, filename: str, defines: tuple[str, ...], include_dirs: tuple[Path, ...]) -> Source:
     """The source with its headers and macros resolved, and the names of its kernels; EmulatorError with g++'s message."""
     flags = [*(f"-D{define}" for define in defines), *(f"-I{folder}" for folder in include_dirs)]
-    given = f'#line 1 "{filename}"\n{source}'
     command = [compiler(), "-std=c++17", "-E", *flags, "-include", str(HERE / "cuda_on_cpu.h"), "-x", "c++", "-"]
-    text = run(command, filename, given)
+    text = run(command, filename, source).replace('"<stdin>"', f'"{filename}"')
     kernels, bounds = {}, {}
     for match in _KERNEL.finditer(text):
         parameters = [p for p in match["parameters"].split(",") if p.strip() not in ("", "void")]
@@ -114,7 +120,7 @@ def _as_cpp(text: str, bounds: dict[str, str]) -> str:
     # a gap before each shared array: an index that runs over its end does not land in the next one
     text = re.sub(
         r"(?:\bstatic\s+)?\b__shared__\b",
-        lambda _: f"static {attributes} char emulator_gap_{next(count)}[64]; static {attributes}",
+        lambda _: f"static {attributes} char {GAP}{next(count)}[64]; static {attributes}",
         text,
     )
     exports = [
@@ -170,13 +176,14 @@ def compile_all(sources, modes=MODES) -> None:
 
 
 def _shared_arrays(library: Path, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
-    """Name, offset and size of every __shared__ array: variables of these names inside functions, from the symbol table."""
+    """Name, offset and size of every __shared__ array and, named "", of the gaps: variables in functions, by the symbol table."""
     found = []
     for line in run(["nm", "-S", "-C", str(library)], library.name).splitlines() if names else []:
-        match = re.fullmatch(r"(\w+) (\w+) [bdu] (.*::(\w+))", line)
-        if match and match[4] in names:
-            full = re.sub(r"\(anonymous namespace\)::|\([^()]*\)", "", match[3])
-            found.append((full, int(match[1], 16), int(match[2], 16)))
+        match = re.fullmatch(r"(\w+) (\w+) [bdu] (.*?)(\w+)", line)
+        if match and (match[4] in names or match[4].startswith(GAP)):
+            owner = re.sub(r"\(anonymous namespace\)::|\([^()]*\)", "", match[3])
+            name = "" if match[4].startswith(GAP) else owner + match[4]
+            found.append((name, int(match[1], 16), int(match[2], 16)))
     return found
 
 

@@ -262,14 +262,15 @@ const char* signature(void (*)(T...)) {
 
 template <int... i> struct Positions {};
 
+// no_sanitize: these read what launch.py laid out, not the kernel's memory.
 template <class... T, int... i>
-void call_with(void (*kernel)(T...), void** values, Positions<i...>) {
+__attribute__((no_sanitize("thread"))) void call_with(void (*kernel)(T...), void** values, Positions<i...>) {
     kernel(*reinterpret_cast<T*>(values[i])...);
 }
 
 // Call the kernel with the values that the pointers point to.
 template <class... T>
-void call(void (*kernel)(T...), void** values) {
+__attribute__((no_sanitize("thread"))) void call(void (*kernel)(T...), void** values) {
     call_with(kernel, values, Positions<__integer_pack(int(sizeof...(T)))...>());
 }
 // __launch_bounds__ may name the fewest blocks as well; the first number is what a launch must keep to.

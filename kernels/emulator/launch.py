@@ -14,7 +14,7 @@ import numpy as np
 
 from minseg.errors import ArgumentError, EmulatorError, nearest_names
 from minseg.kernels.emulator import build
-from minseg.kernels.emulator.arrays import ndarray
+from minseg.kernels.emulator.arrays import all_written, ndarray, written_flags
 
 ORDERS = ("ascending", "descending", "shuffled", "interleaved")
 """In which order the threads of a block, and the blocks of a grid, take their turns; numbered as in scheduler.cpp."""
@@ -97,6 +97,7 @@ class _Array(ctypes.Structure):
         ("element_bytes", ctypes.c_size_t),
         ("read_only", ctypes.c_int),
         ("name", ctypes.c_char_p),
+        ("argument", ctypes.c_void_p),
         ("written", ctypes.c_void_p),
     ]
 
@@ -159,7 +160,7 @@ class _Loaded:
         self.shared = library.shared
         self.code = ctypes.CDLL(str(library.path))
         for name, offset, size in library.shared:
-            self.code.emulator_add_shared_array(name.encode(), ctypes.c_size_t(offset), ctypes.c_size_t(size))
+            self.code.emulator_add_shared(name.split("::")[-1].encode(), ctypes.c_size_t(offset), ctypes.c_size_t(size))
 
     def lines(self, text: str) -> str:
         """Addresses ``@1a2f@`` of the machine code as file:line of the source."""
@@ -286,7 +287,7 @@ class Kernel:
         self._expect_count(args)
         values = [self._value(p, a) for p, a in zip(self.parameters, args)]
         pointers = (ctypes.c_void_p * max(1, len(values)))(*(value.ctypes.data for value in values))
-        arrays = self._arrays(args)
+        arrays = self._arrays(args, values, mode)
         report = _Report()
         with _LOCK:
             failed = loaded.code.emulator_launch(
@@ -362,14 +363,18 @@ class Kernel:
             raise EmulatorError(f"{what}: the kernel takes {parameter.dtype}, got {argument.dtype}")
         return np.array(argument)
 
-    def _arrays(self, args) -> ctypes.Array:
+    def _arrays(self, args, values, mode: str) -> ctypes.Array:
         """The arrays among the arguments, for the checker."""
-        pairs = [(p, a) for p, a in zip(self.parameters, args) if p.pointer]
-        arrays = (_Array * len(pairs))()
-        for entry, (parameter, argument) in zip(arrays, pairs):
-            array = _host(argument)
+        given = [(p, _host(a), value) for p, a, value in zip(self.parameters, args, values) if p.pointer]
+        arrays = (_Array * len(given))()
+        for entry, (parameter, array, value) in zip(arrays, given):
             entry.data, entry.bytes, entry.element_bytes = array.ctypes.data, array.nbytes, array.itemsize
             entry.read_only, entry.name = parameter.read_only, parameter.name.encode()
+            entry.argument = value.ctypes.data
+            if mode == "checked":
+                entry.written = written_flags(array)
+            elif not parameter.read_only:
+                all_written(array)  # as far as anybody knows
         return arrays
 
     def _error(self, loaded: _Loaded, report: _Report) -> EmulatorError:

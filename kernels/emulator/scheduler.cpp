@@ -54,11 +54,6 @@ struct Thread {
     Exchange exchange;
 };
 
-struct SharedArray {
-    char* data;
-    size_t bytes;
-};
-
 Fiber fibers[MOST_THREADS];
 char* stacks = nullptr;
 std::vector<Fiber*> idle;
@@ -77,7 +72,7 @@ void (*kernel)(void**);
 void** kernel_arguments;
 Order order;
 std::mt19937 shuffler;
-std::vector<SharedArray> shared_arrays;
+std::vector<Range> shared_arrays;
 alignas(256) char dynamic_shared[MOST_SHARED];
 size_t dynamic_bytes;
 Report* found;
@@ -123,7 +118,7 @@ void start(Fiber* fiber) {
     fiber->started = true;
     getcontext(&context);
     context.uc_stack.ss_sp = stacks + fiber->number * STACK_BYTES;
-    context.uc_stack.ss_size = STACK_BYTES;
+    context.uc_stack.ss_size = STACK_BYTES - fiber->number % 64 * 192;  // staggered: or all would share the same cache lines
     makecontext(&context, live, 0);
     setcontext(&context);
 }
@@ -317,7 +312,7 @@ void open_barrier() {
 
 // Shared memory holds what the block before left there; full of ones it is NaN for floats and -1 for integers.
 void poison_shared_memory() {
-    for (const SharedArray& array : shared_arrays) memset(array.data, 0xff, array.bytes);
+    for (const Range& array : shared_arrays) memset(array.begin, 0xff, array.bytes);
     memset(dynamic_shared, 0xff, dynamic_bytes);
 }
 
@@ -328,7 +323,7 @@ void run_block() {
     for (int i = 0; i < thread_count; ++i) threads[i] = Thread();
     order_threads();
     poison_shared_memory();
-    checker_block();
+    checker_block(blockIdx.x + gridDim.x * (blockIdx.y + gridDim.y * blockIdx.z));
     while (exited_count < thread_count) {
         if (started_count < thread_count) {
             Fiber* fiber = idle.back();
@@ -369,8 +364,9 @@ const char* text_of(const Place& place) {
     static char texts[4][256];
     static int next = 0;
     char* text = texts[next++ % 4];
+    const char* folder = place.file ? strrchr(place.file, '/') : nullptr;
     if (place.file)
-        snprintf(text, sizeof texts[0], "%s:%d", place.file, place.line);
+        snprintf(text, sizeof texts[0], "%s:%d", folder ? folder + 1 : place.file, place.line);
     else
         snprintf(text, sizeof texts[0], "@%lx@", (unsigned long)((const char*)place.address - __ehdr_start));
     return text;
@@ -418,10 +414,10 @@ EMULATOR_FOR_KERNELS void emulator_assertion_failed(const char* condition, const
 
 // ------------------------------------------------------------------------------------------------------- called by launch.py
 
-// Tell where the library's shared arrays are; once, after it was loaded.
-EMULATOR_EXPORT void emulator_add_shared_array(const char* name, size_t offset, size_t bytes) {
-    shared_arrays.push_back({__ehdr_start + offset, bytes});
-    checker_add_shared_array(name, __ehdr_start + offset, bytes);
+// Tell where the library has a shared array or, without a name, a gap between them; after it was loaded.
+EMULATOR_EXPORT void emulator_add_shared(const char* name, size_t offset, size_t bytes) {
+    if (*name) shared_arrays.push_back({__ehdr_start + offset, bytes});
+    checker_add_shared(name, {__ehdr_start + offset, bytes});
 }
 
 // Run the kernel over the grid. Returns 0, or 1 with the report filled in. With `checked`, `arrays` is all that it may touch.
@@ -442,15 +438,16 @@ EMULATOR_EXPORT int emulator_launch(void (*entry)(void**), void** arguments, con
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         abandon_fibers();
     }
-    if (checked) checker_begin(arrays, array_count, dynamic_shared, shared_bytes, {stacks, MOST_THREADS * STACK_BYTES});
     int failed = _setjmp(end_of_launch);
     if (!failed) {
+        Range room = {dynamic_shared, MOST_SHARED}, locals = {stacks, MOST_THREADS * STACK_BYTES};
+        if (checked) checker_begin(arrays, array_count, room, shared_bytes, locals);
         run_grid();
     } else {
         current = nullptr;
         abandon_fibers();
     }
-    if (checked) checker_end();
+    if (checked) checker_end(failed);
     fflush(stdout);  // what the kernel printed
     return failed;
 }
