@@ -54,6 +54,7 @@ def parser() -> argparse.ArgumentParser:
     _add_equations(commands)
     _add_tutorials(commands)
     _add_models(commands)
+    _add_compare(commands)
     _add_explain(commands)
     _add_robustness(commands)
     _add_compress(commands)
@@ -180,6 +181,23 @@ def _add_models(commands) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _add_compare(commands) -> None:
+    command = _command(commands, "compare", compare, "train every network by one recipe and tabulate cost and IoU")
+    command.add_argument("--data", type=_names, default=("nuclei", "earth"), metavar="A,B", help="(nuclei,earth)")
+    command.add_argument("--models", type=_names, default=(), metavar="A,B", help="only these networks (default all)")
+    command.add_argument("--steps", type=int, help="steps to train each (default: what fits into a quarter of an hour)")
+    command.add_argument("--seed", type=int, default=0, help="for initial weights, batches and augmentation")
+    command.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/compare"),
+        metavar="DIR",
+        help="folder to write to and to find finished networks in (default runs/compare)",
+    )
+    command.add_argument("--threads", type=int, help="threads of the kernels")
+    command.add_argument("--json", action="store_true", help="print JSON")
+
+
 def _add_explain(commands) -> None:
     command = _command(
         commands, "explain", explain, "draw where a run looks: saliency, Grad-CAM, receptive field, graph"
@@ -230,6 +248,10 @@ def _add_bench(commands) -> None:
 def _add_doctor(commands) -> None:
     command = _command(commands, "doctor", doctor, "say what is installed, which backends work and why others do not")
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
 
 
 def _integers(text: str) -> tuple[int, ...]:
@@ -397,6 +419,19 @@ def models(args) -> int:
         f"for images of {args.in_channels} channels and {size[0]}x{size[1]} pixels, {args.classes} classes; "
         "sees: pixels in a row that the logits in the middle depend on"
     )
+    return 0
+
+
+def compare(args) -> int:
+    """``minseg compare``"""
+    from minseg import comparison
+
+    _use_threads(args.threads)
+    found, written = comparison.compare(args.data, args.models, args.out, args.steps, args.seed, quiet=args.json)
+    if args.json:
+        print(json.dumps(comparison.to_dict(found), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join([comparison.table(found), "", *(f"wrote {path}" for path in written)]))
     return 0
 
 

@@ -79,6 +79,8 @@ class Trainer:
     history : dict
         ``loss``: a number a step, NaN where there was nothing to learn; ``validation``: what ``validate`` said, with step and
         seconds.
+    step_seconds : list of float
+        How long each step took since this object was made.
     stop : bool
         Set it (from a signal handler, say) and ``fit`` finishes its step, saves and returns False.
 
@@ -122,6 +124,7 @@ class Trainer:
         self.step = 0
         self.history: dict = {"loss": [], "validation": []}
         self.best_score, self.best_step = -math.inf, 0
+        self.step_seconds: list[float] = []
         self.stop = False
         self._seconds_before = 0.0
 
@@ -173,6 +176,7 @@ class Trainer:
 
     def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
         """One step: forward, backward, update. Returns the loss."""
+        started = time.perf_counter()
         self._seed_dropout()
         self.optimizer.lr = self.schedule(self.step)
         self.optimizer.zero_grad()
@@ -188,6 +192,7 @@ class Trainer:
         if self.clip is not None:
             self._clip_gradients()
         self.optimizer.step()
+        self.step_seconds.append(time.perf_counter() - started)
         self._finish_step(value)
         return value
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"cli", "__main__"},
     {"testing", "minseg"},  # "minseg" itself re-exports what users call: only what stands on top may import that
-    {"studies"},
+    {"studies", "comparison"},
     {"runs"},
     {"explain", "compress", "robustness"},
     {"training", "inference", "postprocess", "viz"},

@@ -139,6 +139,9 @@ def figures(rng):
     curves = [a_curve(kind, 11) for kind in ("noise", "blur", "contrast")]
     yield viz.robustness_figure(curves, street, [[row.image] * 6] * 3, "Streets on worse images")
     yield viz.robustness_figure([a_curve("noise", 2)], NAMES)
+    crowd = [(f"network_number_{i}", 10**7 * (i + 1), 0.9 + 0.001 * i) for i in range(16)]
+    yield viz.cost_figure([viz.CostPanel("nuclei: nucleus", crowd, ("best threshold", 0.9)), viz.CostPanel("b", crowd)])
+    yield viz.cost_figure([viz.CostPanel("one", [("net", 10**6, 0.5), ("lost", 10**7, float("nan"))])])
 
 
 def drawn_texts(figure):

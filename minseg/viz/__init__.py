@@ -4,6 +4,7 @@ Figures are objects of their own (no pyplot, no global state), in one fixed styl
 changes from run to run: the same input gives the same PNG.
 """
 
+from minseg.viz.costs import CostPanel, cost_figure
 from minseg.viz.curves import curves_figure, robustness_figure
 from minseg.viz.lessons import bars_figure, confusion_figure, gallery_figure, lines_figure, matrices_figure
 from minseg.viz.masks import (
@@ -23,11 +24,13 @@ from minseg.viz.panels import explanation_figure, map_figure, maps_figure, predi
 from minseg.viz.style import class_colours, save_figure
 
 __all__ = [
+    "CostPanel",
     "Row",
     "bars_figure",
     "class_colours",
     "colorize",
     "confusion_figure",
+    "cost_figure",
     "curves_figure",
     "displayable",
     "enlarge",
