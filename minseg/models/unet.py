@@ -25,10 +25,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minseg.autograd import Tensor, concatenate, pad
-from minseg.errors import ArgumentError, ShapeError
-from minseg.nn import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, Module, ModuleList, ReLU, Sequential
-from minseg.ops.arguments import expect_tensor, integer
+from minseg.autograd import Tensor, concatenate
+from minseg.models.blocks import Segmenter, positives
+from minseg.nn import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, ModuleList, ReLU, Sequential
 
 
 class DoubleConv(Sequential):
@@ -45,7 +44,7 @@ class DoubleConv(Sequential):
         )
 
 
-class UNet(Module):
+class UNet(Segmenter):
     """The network of the picture above: images (N, in_channels, H, W) of any size to logits (N, num_classes, H, W).
 
     Parameters
@@ -62,14 +61,9 @@ class UNet(Module):
     """
 
     def __init__(self, in_channels: int, num_classes: int, widths: Sequence[int] = (16, 32, 64, 128), seed: int = 0):
-        self.in_channels = integer(in_channels, "UNet: in_channels")
-        self.num_classes = integer(num_classes, "UNet: num_classes")
-        self.widths = tuple(integer(width, "UNet: widths") for width in widths)
-        if not self.widths or min(self.in_channels, self.num_classes, *self.widths) < 1:
-            raise ArgumentError(
-                f"UNet: channels, classes and at least one width, all 1 or more, are needed; got in_channels={in_channels}, "
-                f"num_classes={num_classes}, widths={self.widths}"
-            )
+        super().__init__(in_channels, num_classes)
+        self.widths = positives(widths, "UNet: widths")
+        self.multiple = 2 ** (len(self.widths) - 1)
         rng = np.random.default_rng(seed)
         before = (self.in_channels, *self.widths)  # channels that come into each level
         self.encoder = ModuleList(DoubleConv(i, o, rng) for i, o in zip(before, self.widths))
@@ -79,14 +73,8 @@ class UNet(Module):
         self.decoder = ModuleList(DoubleConv(2 * fine, fine, rng) for _, fine in coarse_to_fine)
         self.head = Conv2d(self.widths[0], self.num_classes, 1, rng=rng)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (N, num_classes, H, W) of images (N, in_channels, H, W)."""
-        expect_tensor(x, "UNet: x")
-        if x.ndim != 4 or x.shape[1] != self.in_channels or min(x.shape) < 1:
-            raise ShapeError(f"UNet: expected images (N, {self.in_channels}, H, W), got {x.shape}")
-        H, W = x.shape[2:]
-        multiple = 2 ** (len(self.widths) - 1)
-        x = pad(x, (0, -W % multiple, 0, -H % multiple))  # (N, C, h, w), divisible at every level
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (N, num_classes, h, w) of images (N, in_channels, h, w) that can be halved at every level."""
         skips = []
         for block in self.encoder[:-1]:
             x = block(x)  # (N, c, h, w)
@@ -97,5 +85,4 @@ class UNet(Module):
             x = up(x)  # (N, c, 2h', 2w'): the skip's size
             x = concatenate([skip, x], dim=1)  # (N, 2c, 2h', 2w')
             x = block(x)  # (N, c, 2h', 2w')
-        x = self.head(x)  # (N, K, h, w)
-        return x[:, :, :H, :W]  # (N, K, H, W)
+        return self.head(x)  # (N, K, h, w)

@@ -1,10 +1,13 @@
 """What every network must pass: the gradient of the whole, images of any size, no preferred side, and a loss that falls."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from minseg.autograd import Parameter, Tensor, gradcheck, no_grad, tensor
 from minseg.autograd.gradcheck import GradcheckReport
 from minseg.backend import use_backend
+from minseg.data import Loader, RandomCrop, open_data
 from minseg.nn import CrossEntropyLoss, Module
 from minseg.optim import Adam
 
@@ -69,13 +72,18 @@ def squares(count: int, size: int, in_channels: int = 1) -> tuple[np.ndarray, np
     return images.astype(np.float32), masks
 
 
-def losses(model: Module, backend: str, steps: int = 10, lr: float = 1e-2, size: int = 24) -> list[float]:
-    """Train on two images of squares: the loss before each step."""
-    images, masks = squares(2, size, model.in_channels)
+def nuclei(steps: int, crop: int = 32, batch_size: int = 4) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    """Random crops of the embedded micrograph, a batch for each step."""
+    data = open_data("nuclei")
+    return Loader(data.train, data.preprocess, RandomCrop(crop), batch_size).stream(0, steps)
+
+
+def losses(model: Module, backend: str, batches: Iterable, lr: float = 1e-2) -> list[float]:
+    """Train with Adam, a step for each batch of images and masks: the loss before each step."""
     found = []
     with use_backend(backend):
         optimizer = Adam(model.parameters(), lr=lr)
-        for _ in range(steps):
+        for images, masks in batches:
             model.zero_grad()
             loss = CrossEntropyLoss()(model(tensor(images)), masks)
             loss.backward()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minseg.viz.style import COLOURS, INK, new_figure, style
+from minseg.viz.style import COLOURS, FAINT, INK, new_figure, style
 
 BEST, OTHER = COLOURS[4], "#595959"
 
@@ -52,21 +52,16 @@ def _draw_networks(axes, panel: CostPanel, gap: float) -> None:
         name, score = panel.baseline
         axes.axhline(score, color=INK, linestyle="--", linewidth=1.1)
         points.append((score, name, axes.get_xlim()[1]))
-    axes.set_ylim(*axes.get_ylim())  # as it is now: names shall not move it
+    low, high = axes.get_ylim()
+    edge = axes.get_xlim()[1]
     points.sort()
-    heights = [axes.transLimits.transform((0, score))[1] for score, _, _ in points]
+    heights = [(score - low) / (high - low) for score, _, _ in points]
     for (score, name, cost), place in zip(points, spread_apart(heights, gap), strict=True):
         best = cost in costs and unreached(score, cost, points)
-        axes.annotate(
-            name,
-            (cost, score),
-            (1.06, place),
-            textcoords="axes fraction",
-            va="center",
-            color=BEST if best else OTHER,
-            weight="bold" if best else "normal",
-            arrowprops={"arrowstyle": "-", "color": "#a0a0a0", "linewidth": 0.5, "shrinkA": 2, "shrinkB": 3},
-        )
+        axes.plot([cost, edge * 1.1], [score, low + place * (high - low)], color=FAINT, linewidth=0.5, clip_on=False)
+        font = {"color": BEST, "weight": "bold"} if best else {"color": OTHER}
+        axes.text(1.05, place, name, transform=axes.transAxes, va="center", **font)
+    axes.set(xlim=(None, edge), ylim=(low, high))
 
 
 def unreached(score: float, cost: float, points: Sequence[tuple[float, str, float]]) -> bool:

@@ -102,7 +102,7 @@ def test_wrong_images_are_refused_by_name():
     "options", [{"in_channels": 0}, {"num_classes": 0}, {"widths": ()}, {"widths": (4, 0)}, {"widths": (4, 2.5)}]
 )
 def test_bad_options_are_refused(options):
-    with pytest.raises(ArgumentError, match="UNet"):
+    with pytest.raises(ArgumentError, match=r"UNet: \w+ must be"):
         models.UNet(**({"in_channels": 1, "num_classes": 2} | options))
 
 
