@@ -19,6 +19,7 @@ from minseg.autograd import tensor
 from minseg.data.images import IGNORE
 from minseg.errors import ArgumentError, DataError, FileError, MinsegError, NonFiniteError
 from minseg.files import jsonable, read_json, write_json
+from minseg.kernels import compiling
 from minseg.optim import Constant, clip_grad_norm_
 from minseg.weights import load_metadata, load_weights, save_weights
 
@@ -149,7 +150,7 @@ class Trainer:
         if self.stopped_early:  # before a resume
             return True
         batches = self.loader.stream(self.step, self.steps)
-        with closing(batches), Progress(self.steps, self.step, self.progress) as progress:
+        with closing(batches), Progress(self.steps, self.step, self.progress) as progress, progress.watching():
             for images, labels in batches:
                 if (labels == IGNORE).all():
                     progress.warn(self._pass_over())
@@ -342,6 +343,7 @@ class Progress:
         self.started, self.start = time.perf_counter(), start
         self.loss, self.score = math.nan, None
         self.warned = 0
+        self.compiled = False
         self.bar = None
 
     def __enter__(self) -> "Progress":
@@ -349,10 +351,20 @@ class Progress:
             from tqdm import tqdm
 
             self.bar = tqdm(total=self.steps, initial=self.start, unit="step", dynamic_ncols=True, leave=True)
-            self.bar.set_description("first step, kernels compile once")
         elif self.shown:
-            print(f"training from step {self.start} to {self.steps}; kernels compile on the first run", file=sys.stderr)
+            print(f"training from step {self.start} to {self.steps}", file=sys.stderr, flush=True)
         return self
+
+    def watching(self):
+        """A block in which the kernels that are compiled are named, so that nobody wonders at a slow first step."""
+        return compiling.watching(self._compiling)
+
+    def _compiling(self, kernel: str) -> None:
+        if self.bar is not None:
+            self.bar.set_description(f"compiling kernels (once): {kernel}")
+        elif self.shown and not self.compiled:
+            print("compiling kernels (once; later runs find them compiled) ...", file=sys.stderr, flush=True)
+        self.compiled = True
 
     def __exit__(self, *exception) -> None:
         if self.warned > MOST_WARNINGS:

@@ -9,6 +9,7 @@ import pytest
 from minseg import inference, nn, optim, use_backend
 from minseg.data import ArrayDataset, Compose, Loader, Preprocess, RandomCrop, RandomFlip
 from minseg.errors import ArgumentError, DataError, FileError, NonFiniteError
+from minseg.kernels import compiling
 from minseg.metrics import ConfusionMatrix
 from minseg.ops import cross_entropy
 from minseg.optim import learning_rate
@@ -449,7 +450,28 @@ def test_progress_without_a_terminal_is_a_few_lines(capsys):
     assert lines[-1].startswith("step 1000/1000  loss 0.500")
 
 
+def test_progress_says_once_that_kernels_are_compiled_and_nothing_where_they_are_not(capsys):
+    with Progress(10, 0, True) as progress, progress.watching():
+        progress.advance(0.5)
+    assert "compiling" not in capsys.readouterr().err
+    with Progress(10, 0, True) as progress, progress.watching():
+        compiling.announce("correlate")
+        compiling.announce("product")
+        progress.advance(0.5)
+    assert capsys.readouterr().err.count("compiling kernels (once") == 1
+
+
+def test_the_bar_names_the_kernel_that_is_compiled(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with Progress(10, 0, True) as progress, progress.watching():
+        compiling.announce("correlate")
+        progress.advance(0.5)
+    assert "compiling kernels (once): correlate" in capsys.readouterr().err
+    assert progress.bar.desc.startswith("training")
+
+
 def test_progress_says_nothing_when_not_asked(capsys):
-    with Progress(10, 0, False) as progress:
+    with Progress(10, 0, False) as progress, progress.watching():
+        compiling.announce("correlate")
         progress.advance(0.5)
     assert capsys.readouterr() == ("", "")

@@ -1,12 +1,20 @@
 """How every Numba kernel here is compiled: two decorators, so that the settings and their reasons stand in one place.
 
-Nothing compiles on import. A kernel compiles when it first meets argument types, and the machine code is kept in ``__pycache__``.
-Numba notices when the file of a kernel changes, but not when a helper in another file does: after editing this file,
-``elementary.py`` or another file of helpers, delete ``kernels/cpu/__pycache__``.
+Nothing compiles on import. A kernel compiles when it first meets argument types, and cache.py keeps the machine code.
 """
+
+import os
 
 from numba import njit
 from numba.extending import register_jitable
+
+from minseg.kernels.cpu.cache import cache_for
+
+# A thread that has done its share waits for the next loop. GNU's OpenMP lets it spin for milliseconds first, even where another
+# process wants that core, or the very thread that all wait for: on two cores that others used as well, training steps took five
+# times as long as with short spinning. OpenMP reads this when the first parallel kernel loads it; a user's own choice stays.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 ROUNDING = {"contract"}
 """Fast-math for every kernel: a * b + c may round once instead of twice."""
@@ -20,7 +28,6 @@ The flags that assume there is no NaN and no infinity are not used anywhere: bot
 """
 
 _SETTINGS = {
-    "cache": True,
     "nogil": True,
     "error_model": "numpy",  # x / 0 is inf or NaN, as in NumPy; a check for 0 would keep loops from being vectorised
 }
@@ -41,7 +48,7 @@ def kernel(function=None, *, fastmath=frozenset(ROUNDING)):
     """Compile a function that runs on one thread. LLVM inlines small ones, and each keeps its own fast-math flags."""
     if function is None:
         return lambda function: kernel(function, fastmath=fastmath)
-    return njit(function, fastmath=set(fastmath), **_SETTINGS)
+    return _kept(njit(function, fastmath=set(fastmath), **_SETTINGS))
 
 
 def parallel_kernel(function=None, *, fastmath=frozenset(ROUNDING)):
@@ -55,7 +62,13 @@ def parallel_kernel(function=None, *, fastmath=frozenset(ROUNDING)):
     """
     if function is None:
         return lambda function: parallel_kernel(function, fastmath=fastmath)
-    return njit(function, parallel=_ONLY_PRANGE.copy(), fastmath=set(fastmath), **_SETTINGS)
+    return _kept(njit(function, parallel=_ONLY_PRANGE.copy(), fastmath=set(fastmath), **_SETTINGS))
+
+
+def _kept(dispatcher):
+    """The compiled function, its machine code kept on disk: what ``njit(cache=True)`` does, with our cache in place of Numba's."""
+    dispatcher._cache = cache_for(dispatcher.py_func)
+    return dispatcher
 
 
 CHUNK = 16384
