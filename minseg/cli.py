@@ -127,6 +127,7 @@ def _add_evaluate(commands) -> None:
         metavar="PIXELS",
         help="also the F1 score of the outlines, within this many pixels (default 2)",
     )
+    _add_crf(command)
     command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
     command.add_argument("--threads", type=int, help="threads of the kernels")
     command.add_argument("--json", action="store_true", help="print JSON")
@@ -137,8 +138,20 @@ def _add_predict(commands) -> None:
     command.add_argument("folder", type=Path, metavar="RUN", help="folder that minseg train wrote")
     command.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     command.add_argument("--out", type=Path, metavar="DIR", help="folder to write to (default RUN/predictions)")
+    _add_crf(command)
     command.add_argument("--backend", help="numpy, numba, cupy, emulator or auto; by default the run's")
     command.add_argument("--threads", type=int, help="threads of the kernels")
+
+
+def _add_crf(command) -> None:
+    command.add_argument(
+        "--crf",
+        type=int,
+        nargs="?",
+        const=8,
+        metavar="RADIUS",
+        help="let a fully connected CRF sharpen the edges, each pixel with those this far around it (default 8)",
+    )
 
 
 def _add_gradcheck(commands) -> None:
@@ -347,7 +360,10 @@ def evaluate(args) -> int:
     run = _open_run(args)
     data = runs.open_data_of(run, args.data)
     outlines = None if args.boundary is None else BoundaryF1(data.num_classes, args.boundary)
-    confusion = runs.evaluate(run.model, data, run.preprocess, outlines)
+    if args.crf is None:
+        confusion = runs.evaluate(run.model, data, run.preprocess, outlines)
+    else:
+        confusion = runs.evaluate_crf(run.model, data, run.preprocess, args.crf, outlines)
     if args.json:
         scores = confusion.to_dict(data.class_names)
         scores |= {} if outlines is None else {"boundary": outlines.to_dict(data.class_names)}
@@ -365,7 +381,7 @@ def predict(args) -> int:
     from minseg import runs
 
     run = _open_run(args)
-    for mask, overlay in runs.predict_files(run, args.images, args.out or args.folder / "predictions"):
+    for mask, overlay in runs.predict_files(run, args.images, args.out or args.folder / "predictions", args.crf):
         print(f"wrote {mask} and {overlay}")
     return 0
 

@@ -1,6 +1,7 @@
 """A run: the settings that it is made from, the folder that it leaves, and the scores and pictures at its end."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -15,6 +16,7 @@ from minseg.data import SegmentationData
 from minseg.errors import ArgumentError, FileError, MinsegError, nearest_names
 from minseg.files import read_json, write_json
 from minseg.metrics import BoundaryF1, ConfusionMatrix, Measures
+from minseg.postprocess import dense_crf
 from minseg.training import Trainer
 from minseg.weights import load_weights
 
@@ -227,6 +229,27 @@ def evaluate(
     return confusion
 
 
+def crf_labels(model, preprocess: datasets.Preprocess, image: np.ndarray, radius: int) -> np.ndarray:
+    """The classes of a raw image (H, W, C) after a fully connected CRF that looks ``radius`` pixels far; (H, W) uint8."""
+    logits = inference.predict_logits(model, preprocess(image))
+    return dense_crf(logits, image, radius=radius).argmax(axis=0).astype(np.uint8)
+
+
+def evaluate_crf(
+    model, data: SegmentationData, preprocess: datasets.Preprocess, radius: int, boundary: BoundaryF1 | None = None
+) -> ConfusionMatrix:
+    """As ``evaluate``, but of the labels that ``crf_labels`` makes; a second or so an image, so stderr says how far it is."""
+    from tqdm import tqdm
+
+    confusion = ConfusionMatrix(data.num_classes)
+    measures = confusion if boundary is None else Measures(confusion, boundary)
+    shown = tqdm(range(len(data.val)), desc="CRF", unit="image", mininterval=0.5 if sys.stderr.isatty() else 30)
+    for i in shown:
+        image, mask = data.val[i]
+        measures.update(crf_labels(model, preprocess, image, radius), mask)
+    return confusion
+
+
 # ------------------------------------------------------------------------------------------------------------ at its end
 
 
@@ -407,9 +430,10 @@ def open_data_of(run: Run, other: str | None = None) -> SegmentationData:
     return data
 
 
-def predict_files(run: Run, images: Iterable[Path], out: Path) -> Iterator[tuple[Path, Path]]:
+def predict_files(run: Run, images: Iterable[Path], out: Path, crf: int | None = None) -> Iterator[tuple[Path, Path]]:
     """Write a palette mask and an overlay of each image into ``out``; give their paths as they are written.
 
+    ``crf`` is the radius of a fully connected CRF for the labels (``crf_labels``).
     All images are read before the first is written: a name mistyped at the end of a long list is found at once.
     """
     images = list(images)
@@ -419,7 +443,10 @@ def predict_files(run: Run, images: Iterable[Path], out: Path) -> Iterator[tuple
     for path in images:
         image = datasets.read_image(path)
         name = free_name(path.stem, taken)
-        labels = inference.predict_labels(run.model, run.preprocess(image))
+        if crf is None:
+            labels = inference.predict_labels(run.model, run.preprocess(image))
+        else:
+            labels = crf_labels(run.model, run.preprocess, image, crf)
         mask, overlay = out / f"{name}_mask.png", out / f"{name}_overlay.png"
         viz.save_mask(labels, mask, run.class_names)
         viz.save_image(viz.overlay(image, labels, run.class_names), overlay)

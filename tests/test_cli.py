@@ -265,6 +265,41 @@ def test_predict_keeps_images_of_one_name_apart(trained):
     }  # fmt: skip
 
 
+def test_the_crf_is_what_it_is_in_python(trained, pictures, capsys):
+    from minseg import inference, runs
+    from minseg.metrics import ConfusionMatrix
+    from minseg.postprocess import dense_crf
+
+    assert main(["evaluate", str(trained), "--crf", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    run = runs.open_run(trained)
+    data = runs.open_data_of(run)
+    confusion = ConfusionMatrix(2)
+    for i in range(len(data.val)):
+        image, mask = data.val[i]
+        probabilities = dense_crf(inference.predict_logits(run.model, run.preprocess(image)), image, radius=3)
+        confusion.update(probabilities.argmax(axis=0).astype(np.uint8), mask)
+    assert found["counts"] == confusion.counts.tolist()
+    assert main(["evaluate", str(trained), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] != found["counts"]
+
+    assert main(["predict", str(trained), str(pictures / "images" / "0.png"), "--crf", "3", "--out", "found"]) == 0
+    with Image.open(pictures / "images" / "0.png") as image, Image.open("found/0_mask.png") as mask:
+        expected = runs.crf_labels(run.model, run.preprocess, np.asarray(image)[..., None], 3)
+        assert np.array_equal(np.asarray(mask), expected)
+
+
+def test_the_crf_counts_outlines_and_refuses_a_radius_of_nothing(trained, capsys):
+    assert main(["evaluate", str(trained), "--crf", "--boundary"]) == 0
+    assert "mean boundary F1" in capsys.readouterr().out
+    assert main(["evaluate", str(trained), "--crf", "0"]) == 2
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("minseg: error: dense_crf: iterations must be at least 0 and radius at least 1")
+    )
+
+
 # ----------------------------------------------------------------------------------------------------------------- bad input
 
 
