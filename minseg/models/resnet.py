@@ -41,7 +41,7 @@ from minseg.models.blocks import (
     positives,
     resized_like,
 )
-from minseg.nn import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, ModuleList, Sequential
+from minseg.nn import BatchNorm2d, Conv2d, Linear, MaxPool2d, Module, ModuleList, ReLU, Sequential, feed
 
 RESNET18 = {"widths": (64, 128, 256, 512), "blocks": (2, 2, 2, 2), "stem": 7}
 """Options of the paper's smallest network for photographs: 11,689,512 parameters for 1000 classes."""
@@ -66,7 +66,7 @@ class BasicBlock(Module):
 
     def branch(self, x: Tensor) -> Tensor:
         """F of the equations: twice a 3x3 convolution and batch norm, with a ReLU between."""
-        return self.bn2(self.conv2(ops.relu(self.bn1(self.conv1(x)))))
+        return feed(x, self.conv1, self.bn1, ReLU(), self.conv2, self.bn2)
 
     def shortcut(self, x: Tensor) -> Tensor:
         """x, or its projection to the branch's shape."""
@@ -126,7 +126,7 @@ class ResNet(Network):
 
     def features(self, x: Tensor) -> list[Tensor]:
         """The map after each layer, the finest first."""
-        x = ops.relu(self.bn1(self.conv1(x)))
+        x = feed(x, self.conv1, self.bn1, ReLU())
         if self.stem == 7:
             x = self.maxpool(x)
         maps = []

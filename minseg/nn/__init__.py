@@ -7,6 +7,7 @@ from minseg.nn.attention import (
     sinusoidal_positions,
     sinusoidal_positions_2d,
 )
+from minseg.nn.containers import ModuleList, Sequential, feed
 from minseg.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -42,7 +43,7 @@ from minseg.nn.losses import (
     l2_penalty,
     parse_loss,
 )
-from minseg.nn.module import IncompatibleKeys, Module, ModuleList, Sequential
+from minseg.nn.module import IncompatibleKeys, Module
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -79,6 +80,7 @@ __all__ = [
     "SumLoss",
     "Tanh",
     "Upsample",
+    "feed",
     "init",
     "l1_penalty",
     "l2_penalty",

@@ -6,6 +6,7 @@ layer here. A layer draws them from ``rng``; a model hands one generator to all 
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -246,9 +247,16 @@ class BatchNorm2d(Module):
         self.register_buffer("num_batches_tracked", here.asarray(np.zeros((), np.int64)))
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._normalised(x, ops.batch_norm)
+
+    def with_relu(self, x: Tensor) -> Tensor:
+        """``ops.relu`` of what ``forward`` gives, computed together."""
+        return self._normalised(x, ops.batch_norm_relu)
+
+    def _normalised(self, x: Tensor, operation: Callable) -> Tensor:
         seen = self.num_batches_tracked + 1 if self.training else self.num_batches_tracked
         momentum = self.momentum if self.momentum is not None else 1 / max(1, int(seen))
-        y, self.running_mean, self.running_var = ops.batch_norm(
+        y, self.running_mean, self.running_var = operation(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, momentum, self.eps
         )
         self.num_batches_tracked = backend.current().asarray(seen)

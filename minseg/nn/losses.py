@@ -12,7 +12,8 @@ import numpy as np
 from minseg import backend, ops
 from minseg.autograd import Tensor, where
 from minseg.errors import ArgumentError, DataError, nearest_names
-from minseg.nn.module import Module, ModuleList
+from minseg.nn.containers import ModuleList
+from minseg.nn.module import Module
 from minseg.ops.arguments import choice
 from minseg.ops.loss import one_hot
 

@@ -1,4 +1,4 @@
-"""Module: what holds parameters, buffers and other modules, and finds them again; Sequential and ModuleList.
+"""Module: what holds parameters, buffers and other modules, and finds them again.
 
 There is no registry behind the scenes: a Parameter or a Module that is an attribute belongs to the module, and so does an array
 named by ``register_buffer``. The names, their order and ``state_dict`` are PyTorch's, so weights move both ways.
@@ -243,62 +243,3 @@ def _array_on(name: str, array):
 def _kind(array) -> str:
     """Shape and dtype, as the errors print them."""
     return f"{tuple(array.shape)} {array.dtype}"
-
-
-class Sequential(Module):
-    """Modules one after the other, each fed with the output of the one before.
-
-    >>> from minseg import nn
-    >>> nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    Sequential(
-      (0): Flatten(start_dim=1, end_dim=-1)
-      (1): Linear(in_features=4, out_features=2, bias=True)
-    )
-    """
-
-    def __init__(self, *modules: Module):
-        _number(self, modules)
-
-    def forward(self, x):
-        for module in self.children():
-            x = module(x)
-        return x
-
-    def __len__(self) -> int:
-        return len(list(self.children()))
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
-    def __getitem__(self, index: int | slice) -> Module:
-        chosen = list(self.children())[index]
-        return Sequential(*chosen) if isinstance(index, slice) else chosen
-
-
-class ModuleList(Module):
-    """A list of modules that belong to the module whose attribute it is (those in a plain list would not)."""
-
-    def __init__(self, modules: Iterable[Module] = ()):
-        _number(self, modules)
-
-    def append(self, module: Module) -> "ModuleList":
-        _number(self, [module], start=len(self))
-        return self
-
-    def __len__(self) -> int:
-        return len(list(self.children()))
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
-    def __getitem__(self, index: int | slice) -> "Module | ModuleList":
-        chosen = list(self.children())[index]
-        return ModuleList(chosen) if isinstance(index, slice) else chosen
-
-
-def _number(parent: Module, modules: Iterable[Module], start: int = 0) -> None:
-    """Make the modules attributes '0', '1', ... of their parent."""
-    for position, module in enumerate(modules, start):
-        if not isinstance(module, Module):
-            raise ArgumentError(f"{type(parent).__name__}: expected modules, got {type(module).__name__} at {position}")
-        setattr(parent, str(position), module)
