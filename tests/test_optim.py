@@ -8,7 +8,7 @@ import pytest
 
 from minseg import models, optim, tensor, use_backend
 from minseg.autograd import Parameter
-from minseg.errors import ArgumentError, DtypeError, NonFiniteError
+from minseg.errors import ArgumentError, DtypeError, NonFiniteError, ShapeError
 from minseg.weights import load_weights, save_weights
 
 
@@ -164,6 +164,61 @@ def test_parameters_without_a_gradient_stay_as_they_are(name):
     assert params[1].data is before
     assert not any(key.startswith("1.") for key in optimizer.state_dict())
     assert int(optimizer.state_dict()["0.step"]) == 3
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_step_is_one_call_of_the_kernel(name, monkeypatch):
+    """For all parameters together, on arrays that the step before has left end to end; and one more for those that started late."""
+    params = parameters()
+    optimizer = MAKERS[name](params)
+    calls = []
+    update = optimizer._update
+    monkeypatch.setattr(
+        optimizer, "_update", lambda p, g, *slots, step: calls.append((p, step)) or update(p, g, *slots, step=step)
+    )
+    for step in range(3):
+        give_gradients(params, step, skip=[1] if step == 0 else [])
+        optimizer.step()
+    assert [(p.size, step) for p, step in calls] == [(10, 1), (10, 2), (4, 1), (10, 3), (4, 2)]
+    assert calls[3][0] is not calls[1][0]
+    give_gradients(params, 3)
+    before = params[0].data.base
+    optimizer.step()
+    assert calls[5][0] is before, "nothing was copied together again"
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_a_parameter_replaced_between_steps_goes_on_from_its_new_value(name):
+    """load_state_dict and quantisation put other arrays in p.data: the long array of the last step is then out of date."""
+    params, fresh = parameters(), parameters(seed=1)
+    optimizer = MAKERS[name](params)
+    give_gradients(params, 0)
+    optimizer.step()
+    state = optimizer.state_dict()
+    params[1].data = fresh[1].data
+    alone = [Parameter(p.data) for p in params]
+    other = MAKERS[name](alone)
+    other.load_state_dict(state)
+    for mine, each in ((params, optimizer), (alone, other)):
+        give_gradients(mine, 1)
+        each.step()
+    assert all(np.array_equal(p.data, q.data) for p, q in zip(params, alone))
+
+
+def test_a_gradient_of_another_shape_is_an_error():
+    params = parameters()
+    give_gradients(params, 0)
+    params[0].grad = params[0].grad.T
+    with pytest.raises(ShapeError, match=r"Adam: the gradient of parameter 0 must be \(3, 2\), got \(2, 3\)"):
+        MAKERS["adam"](params).step()
+
+
+def test_gradients_of_another_dtype_are_an_error():
+    params = parameters()
+    give_gradients(params, 0)
+    params[0].grad = params[0].grad.astype(np.float32)
+    with pytest.raises(DtypeError, match="Adam: mixed dtypes float32, float64"):
+        MAKERS["adam"](params).step()
 
 
 def test_zero_grad_forgets_the_gradients():

@@ -76,10 +76,11 @@ class RMSprop(Optimizer):
         self.eps = self._number("eps", eps, 0)
         self.weight_decay = self._number("weight_decay", weight_decay, 0)
 
-    def _update(self, p: Tensor, state: dict) -> None:
-        p.data, state["v"] = backend.current().rmsprop_update(  # eq: opt.rmsprop, opt.rmsprop_v
-            p.data, p.grad, self._slot(p, state, "v"), self.lr, self.alpha, self.eps, self.weight_decay
-        )
+    def _update(self, p, g, v, *, step: int) -> tuple:
+        kernels = backend.current()
+        return kernels.rmsprop_update(
+            p, g, v, self.lr, self.alpha, self.eps, self.weight_decay
+        )  # eq: opt.rmsprop, opt.rmsprop_v
 
 
 class Adam(Optimizer):
@@ -149,15 +150,9 @@ class Adam(Optimizer):
         self.eps = self._number("eps", eps, 0)
         self.weight_decay = self._number("weight_decay", weight_decay, 0)
 
-    def _update(self, p: Tensor, state: dict) -> None:
-        self._step_from(p, state, p.data, self.weight_decay)
-
-    def _step_from(self, p: Tensor, state: dict, start, decay: float) -> None:
-        """Move p to where its gradient leads from ``start``; ``decay`` times that is added to the gradient."""
-        m, v = self._slot(p, state, "m"), self._slot(p, state, "v")
-        p.data, state["m"], state["v"] = backend.current().adam_update(  # eq: opt.adam
-            start, p.grad, m, v, state["step"], self.lr, *self.betas, self.eps, decay
-        )
+    def _update(self, p, g, m, v, *, step: int) -> tuple:
+        kernels = backend.current()
+        return kernels.adam_update(p, g, m, v, step, self.lr, *self.betas, self.eps, self.weight_decay)  # eq: opt.adam
 
 
 class AdamW(Adam):
@@ -212,6 +207,8 @@ class AdamW(Adam):
     ):
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def _update(self, p: Tensor, state: dict) -> None:
-        shrunk = p.data * p.dtype.type(1 - self.lr * self.weight_decay)
-        self._step_from(p, state, shrunk, decay=0.0)  # eq: opt.adamw
+    def _update(self, p, g, m, v, *, step: int) -> tuple:
+        shrunk = p * p.dtype.type(1 - self.lr * self.weight_decay)
+        return backend.current().adam_update(
+            shrunk, g, m, v, step, self.lr, *self.betas, self.eps, 0.0
+        )  # eq: opt.adamw

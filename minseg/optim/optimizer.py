@@ -1,17 +1,32 @@
 """What all optimisers share: the parameters, the learning rate, the state, and its way into a file and back.
 
-The arithmetic is in the kernels. A step makes new arrays and puts them in ``p.data``; nothing is changed in place.
+The arithmetic is in the kernels, and a step calls one of them once: all parameters lie end to end in one long array, and so does
+each slot of their state. Every ``p.data`` is a piece of that array, in the parameter's own shape. A step makes new long arrays;
+nothing is changed in place.
 """
 
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from minseg import backend
 from minseg.autograd import Tensor
-from minseg.errors import ArgumentError
+from minseg.errors import ArgumentError, DtypeError, ShapeError
+
+
+class Joined(NamedTuple):
+    """Arrays end to end."""
+
+    long: object
+    pieces: Sequence
+    """Views of ``long``, in the shapes of what was joined."""
+
+
+NOTHING = Joined(None, ())
 
 
 class Optimizer:
@@ -27,6 +42,7 @@ class Optimizer:
         self.params = list(params)
         self.lr = lr
         self.state: list[dict] = [{} for _ in self.params]
+        self._joined: dict[tuple[int, ...], list[Joined]] = {}
         if not self.params:
             raise ArgumentError(f"{type(self).__name__}: there are no parameters to train")
         for position, p in enumerate(self.params):
@@ -63,18 +79,52 @@ class Optimizer:
 
     def step(self) -> None:
         """Update every parameter that has a gradient; the others, and their state, stay as they are."""
-        for p, state in zip(self.params, self.state):
+        groups: dict[tuple, list[int]] = {}  # one long array holds one dtype, and one number of updates so far
+        for position, (p, state) in enumerate(zip(self.params, self.state)):
             if p.grad is not None:
-                state["step"] = state.get("step", 0) + 1
-                self._update(p, state)
+                self._expect_shape(position, p)
+                groups.setdefault((p.dtype, state.get("step", 0) + 1), []).append(position)
+        before, self._joined = self._joined, {}
+        for (_, step), positions in groups.items():
+            self._step_together(tuple(positions), step, before)
 
-    def _update(self, p: Tensor, state: dict) -> None:
-        """One step of one parameter. ``state`` keeps its arrays, and in "step" the number of this update."""
+    def _step_together(self, positions: tuple[int, ...], step: int, before: dict) -> None:
+        """Update these parameters, for the ``step``-th time. ``before`` has the long arrays that the last step left."""
+        params, states = [self.params[i] for i in positions], [self.state[i] for i in positions]
+        slots = [[self._slot(p, state, name) for p, state in zip(params, states)] for name in self.slots]
+        arrays = [[p.data for p in params], *slots]
+        p, *slots = map(self._end_to_end, arrays, before.get(positions, [NOTHING] * len(arrays)))
+        g = self._end_to_end([p.grad for p in params], NOTHING)
+        updated = self._update(p, g, *slots, step=step)[: len(arrays)]
+        self._joined[positions] = [Joined(long, _cut(long, params)) for long in updated]
+        for k, (p, state) in enumerate(zip(params, states)):
+            p.data, *values = (joined.pieces[k] for joined in self._joined[positions])
+            state |= {"step": step, **dict(zip(self.slots, values))}
+
+    def _update(self, p, g, *slots, step: int) -> tuple:
+        """The ``step``-th step of parameters p with gradients g: the new p and, in the order of ``slots``, the new state."""
         raise NotImplementedError
+
+    def _end_to_end(self, arrays: Sequence, before: Joined):
+        """One long array with the numbers of all: that of the last step, unless one of its pieces has been replaced since."""
+        if len(before.pieces) == len(arrays) and all(a is piece for a, piece in zip(arrays, before.pieces)):
+            return before.long
+        dtypes = sorted({array.dtype.name for array in arrays})
+        if len(dtypes) > 1:
+            raise DtypeError(
+                f"{type(self).__name__}: mixed dtypes {', '.join(dtypes)}; convert the model and start anew"
+            )
+        return backend.current().xp.concatenate([array.reshape(-1) for array in arrays])
 
     def _slot(self, p: Tensor, state: dict, name: str):
         """An array that is kept for p; 0 before its first update."""
         return state[name] if name in state else backend.current().xp.zeros_like(p.data)
+
+    def _expect_shape(self, position: int, p: Tensor) -> None:
+        if p.grad.shape != p.shape:
+            raise ShapeError(
+                f"{type(self).__name__}: the gradient of parameter {position} must be {p.shape}, got {p.grad.shape}"
+            )
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """What the steps so far have left behind, flat, as a safetensors file takes it: "0.step", "0.v", ... for each parameter.
@@ -112,3 +162,9 @@ class Optimizer:
                     f"but the state has {', '.join(arrays)}; it belongs to another optimiser or model"
                 )
         self.state = loaded
+
+
+def _cut(long, like: Sequence[Tensor]) -> list:
+    """The long array in pieces of these tensors' shapes."""
+    ends = accumulate((t.numel() for t in like), initial=0)
+    return [long[start:stop].reshape(t.shape) for (start, stop), t in zip(pairwise(ends), like)]

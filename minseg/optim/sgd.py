@@ -83,15 +83,13 @@ class SGD(Optimizer):
                 f"SGD: nesterov needs momentum above 0 and no dampening, got momentum={momentum}, dampening={dampening}"
             )
 
-    def _update(self, p: Tensor, state: dict) -> None:
+    def _update(self, p, g, *slots, step: int) -> tuple:
         kernels = backend.current()
-        v = self._slot(p, state, "v")
-        dampening = self.dampening if "v" in state else 0.0  # the first V is g itself
-        p.data, v = kernels.sgd_update(  # eq: opt.gd, opt.momentum_v
-            p.data, p.grad, v, self.lr, self.momentum, dampening, self.weight_decay, self.nesterov
+        v = slots[0] if self.momentum else kernels.xp.zeros_like(p)
+        dampening = self.dampening if self.momentum and step > 1 else 0.0  # the first V is g itself
+        return kernels.sgd_update(  # eq: opt.gd, opt.momentum_v
+            p, g, v, self.lr, self.momentum, dampening, self.weight_decay, self.nesterov
         )
-        if self.momentum:
-            state["v"] = v
 
 
 class KerasSGD(Optimizer):
@@ -168,12 +166,11 @@ class KerasSGD(Optimizer):
         if nesterov and self.momentum == 0:
             raise ArgumentError(f"KerasSGD: nesterov needs momentum above 0, got momentum={momentum}")
 
-    def _update(self, p: Tensor, state: dict) -> None:
+    def _update(self, p, g, *slots, step: int) -> tuple:
         """The kernel's V = mu v + g and p - lr V, with -lr g for its g and -1 for its lr."""
-        scaled = p.grad * p.dtype.type(-self.lr)
-        decay = -self.lr * self.weight_decay
-        p.data, v = backend.current().sgd_update(  # eq: opt.momentum_tf, opt.momentum_tf_step
-            p.data, scaled, self._slot(p, state, "v"), -1.0, self.momentum, 0.0, decay, self.nesterov
+        kernels = backend.current()
+        v = slots[0] if self.momentum else kernels.xp.zeros_like(p)
+        scaled, decay = g * p.dtype.type(-self.lr), -self.lr * self.weight_decay
+        return kernels.sgd_update(  # eq: opt.momentum_tf, opt.momentum_tf_step
+            p, scaled, v, -1.0, self.momentum, 0.0, decay, self.nesterov
         )
-        if self.momentum:
-            state["v"] = v
