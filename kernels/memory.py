@@ -1,11 +1,102 @@
-"""Where kernels get their output arrays, so that a test can hand them poisoned ones."""
+"""Where kernels get their output arrays: in buffers that earlier arrays have left, or full of NaN for a test.
+
+Fresh memory is dear: the system maps it page by page and fills each page with zeros, which for a large map takes longer than many a
+kernel. A training step needs the same sizes again and again. So when the last view of a large array is gone, its buffer is kept for
+the next array of that size. ``pool.limit`` bounds what lies idle, ``pool.release()`` gives it all back to the system.
+"""
 
 import contextlib
+import math
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector register."""
+
+LARGE = 1 << 18
+"""Bytes from which an array's buffer is kept; ``malloc`` has smaller ones at hand."""
+
 _poison = False
+
+
+class Pool:
+    """Idle buffers by size. Threads may share it; and a buffer may come back while the pool is at work, for garbage is collected at
+    any time: hence a lock that the same thread may take twice.
+
+    Attributes
+    ----------
+    limit : int
+        Bytes that may lie idle. Beyond it the sizes that have not been asked for longest go first.
+    """
+
+    def __init__(self, limit: int):
+        self.limit = limit
+        self._idle: dict[int, list[Buffer]] = {}  # the size used last stands last
+        self._lock = threading.RLock()
+
+    def held(self) -> int:
+        """Bytes that lie idle."""
+        with self._lock:
+            return sum(size * len(buffers) for size, buffers in self._idle.items())
+
+    def release(self) -> None:
+        """Forget every idle buffer."""
+        with self._lock:
+            self._idle.clear()
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """An array in an idle buffer of its size, or in a new one; when its last view is gone, the buffer is idle again."""
+        size = -(-math.prod(shape) * dtype.itemsize // ALIGNMENT) * ALIGNMENT
+        return np.asarray(_Lease(self, self._take(size), shape, dtype))
+
+    def _take(self, size: int) -> "Buffer":
+        with self._lock:
+            if buffers := self._idle.pop(size, None):
+                buffer = buffers.pop()
+                self._idle[size] = buffers
+                return buffer
+        return Buffer(size)
+
+    def keep(self, buffer: "Buffer") -> None:
+        """Take back a buffer that nobody uses."""
+        with self._lock:
+            self._idle[buffer.size] = [*self._idle.pop(buffer.size, ()), buffer]
+            while self.held() > self.limit:
+                oldest = next(iter(self._idle))
+                self._idle[oldest].pop()
+                if not self._idle[oldest]:
+                    del self._idle[oldest]
+
+
+class Buffer:
+    """Memory that begins at a multiple of ALIGNMENT."""
+
+    def __init__(self, size: int):
+        self.size = size
+        self._bytes = np.empty(size + ALIGNMENT, np.uint8)
+        start = self._bytes.ctypes.data
+        self.address = start + -start % ALIGNMENT
+
+
+class _Lease:
+    """What an array in a pooled buffer is based on, and so are all its views: when the last is gone, this is."""
+
+    def __init__(self, pool: Pool, buffer: Buffer, shape: tuple[int, ...], dtype: np.dtype):
+        self.pool, self.buffer = pool, buffer
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (buffer.address, False),
+            "shape": shape,
+            "typestr": dtype.str,
+        }
+
+    def __del__(self):
+        self.pool.keep(self.buffer)
+
+
+pool = Pool(limit=1 << 30)
 
 
 def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
@@ -13,7 +104,9 @@ def empty(shape: tuple[int, ...], dtype) -> np.ndarray:
 
     A kernel must write every element of it.
     """
-    out = np.empty(shape, dtype)
+    dtype = np.dtype(dtype)
+    large = math.prod(shape) * dtype.itemsize >= LARGE
+    out = pool.empty(shape, dtype) if large else np.empty(shape, dtype)
     if _poison:
         out.fill(poison_for(out.dtype))
     return out
