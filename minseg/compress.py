@@ -17,9 +17,9 @@ import safetensors.numpy
 from minseg import backend
 from minseg.autograd import Tensor
 from minseg.errors import ArgumentError, FileError, ShapeError
-from minseg.explain.record import instead, record
+from minseg.explain.record import record
 from minseg.inference import predict_logits
-from minseg.nn import Module
+from minseg.nn import Module, instead
 from minseg.weights import load_metadata, load_weights, save_weights
 
 LOW, HIGH = -128, 127

@@ -8,22 +8,11 @@ import numpy as np
 
 from minseg.autograd import no_grad, tensor
 from minseg.errors import ArgumentError, NonFiniteError, ShapeError
+from minseg.nn import evaluation_mode
 
 TILE = 256
 ALIGN = 32
 """Tiles start at multiples of this many pixels, so that poolings cut a tile and the whole image at the same places."""
-
-
-@contextlib.contextmanager
-def evaluation_mode(model) -> Iterator[None]:
-    """Inside this block the model is in evaluation mode; afterwards each module is in the mode that it had."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from minseg.compress import (
 )
 from minseg.errors import ArgumentError, nearest_names
 from minseg.files import jsonable, write_bytes, write_json
-from minseg.inference import evaluation_mode
+from minseg.nn import evaluation_mode
 from minseg.runs import Run
 
 

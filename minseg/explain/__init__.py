@@ -4,10 +4,12 @@ Nothing here leaves a trace: modes, gradients and weights of the model are after
 """
 
 from minseg.explain.attribution import attention_of, features, filters, grad_cam, landmark_layer, saliency
-from minseg.explain.field import ReceptiveField, reach_of, receptive_field
+from minseg.explain.field import reach_of
 from minseg.explain.graph import graph_svg
 from minseg.explain.picture import Question, explain_image
-from minseg.explain.record import instead, record, untouched
+from minseg.explain.record import record, untouched
+from minseg.models.field import ReceptiveField, receptive_field
+from minseg.nn import instead
 
 __all__ = [
     "Question",

@@ -6,8 +6,8 @@ import numpy as np
 
 from minseg.autograd import Tensor, no_grad, tensor
 from minseg.errors import ArgumentError, ShapeError
-from minseg.explain.record import instead, record, telling, untouched
-from minseg.nn import Conv2d, Module
+from minseg.explain.record import record, telling, untouched
+from minseg.nn import Conv2d, Module, instead
 
 
 def saliency(model: Module, image: np.ndarray, target: int, pixels: np.ndarray | None = None) -> np.ndarray:

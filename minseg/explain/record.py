@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 
 from minseg.autograd import Tensor
 from minseg.errors import ArgumentError, nearest_names
-from minseg.inference import evaluation_mode
-from minseg.nn import Module
+from minseg.nn import Module, evaluation_mode, instead
 
 
 def find_layer(model: Module, name: str) -> Module:
@@ -17,20 +16,6 @@ def find_layer(model: Module, name: str) -> Module:
             f"{type(model).__name__} has no layer {name!r}; {nearest_names(name, [m for m in modules if m])}"
         )
     return modules[name]
-
-
-@contextlib.contextmanager
-def instead(module: Module, forward: Callable) -> Iterator[None]:
-    """Inside this block the module computes ``forward`` instead of its own."""
-    before = vars(module).get("forward")  # not None inside another such block
-    module.forward = forward
-    try:
-        yield
-    finally:
-        if before is None:
-            del module.forward
-        else:
-            module.forward = before
 
 
 @contextlib.contextmanager

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minseg.autograd import Tensor, tensor, topological
+from minseg.autograd import tensor, topological
 from minseg.errors import ArgumentError, nearest_names
-from minseg.models import NAMES, build
-from minseg.nn import Module
+from minseg.models import NAMES, build, field
+from minseg.nn import Module, evaluation_mode
 from minseg.ops.arguments import integer
 
 STRIP = (512, 32)
@@ -82,7 +82,8 @@ def multiply_adds(model: Module, in_channels: int, size: tuple[int, int]) -> int
     height, width = (integer(side, "multiply_adds: size") for side in size)
     if min(height, width) < 1:
         raise ArgumentError(f"multiply_adds: size must be at least 1x1, got {height}x{width}")
-    y = _evaluated(model, tensor(np.zeros((1, in_channels, height, width), np.float32)))
+    with evaluation_mode(model):
+        y = model(tensor(np.zeros((1, in_channels, height, width), np.float32)))
     output_shapes = {y.node: y.shape}
     total = 0
     for node in topological(y.node):  # whatever uses an output comes before what made it, and knows its shape
@@ -96,36 +97,12 @@ def multiply_adds(model: Module, in_channels: int, size: tuple[int, int]) -> int
 # ------------------------------------------------------------------------------------------------------ receptive field
 
 
-def receptive_field(model: Module, in_channels: int, images: int = 2) -> int | None:
+def receptive_field(model: Module, in_channels: int) -> int | None:
     """Rows of the image on which the logits in its middle depend, or None if they reach the border of the ``STRIP``.
-
-    Measured: the rows in which the gradient of these logits is not zero, for noise as the image. A maximum passes gradients to one
-    pixel of its window only, and ReLU to none where it is 0; the many channels and columns make up for that, and a second image.
-    The network's own gradients are forgotten.
 
     >>> from minseg import nn
     >>> receptive_field(nn.Conv2d(3, 8, kernel_size=5, padding=4, dilation=2), 3)
     9
     """
-    rng = np.random.default_rng(0)
-    seen = np.zeros(STRIP[0], bool)
-    for _ in range(images):
-        x = tensor(rng.standard_normal((1, in_channels, *STRIP)).astype(np.float32), requires_grad=True)
-        y = _evaluated(model, x)
-        (
-            y[:, :, STRIP[0] // 2, STRIP[1] // 2] * tensor(rng.standard_normal(y.shape[:2]).astype(np.float32))
-        ).sum().backward()
-        seen |= np.abs(tensor(x.grad).numpy()).max(axis=(0, 1, 3)) > 0
-    model.zero_grad()
-    rows = np.flatnonzero(seen)
-    return None if seen[0] or seen[-1] else int(rows[-1] - rows[0] + 1)
-
-
-def _evaluated(model: Module, x: Tensor) -> Tensor:
-    """model(x) as in evaluation, whatever mode the model is in and stays in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    y = model(x)
-    for module, training in modes:
-        module.training = training
-    return y
+    rows, _ = field.receptive_field(model, in_channels, STRIP).box
+    return None if rows.start == 0 or rows.stop == STRIP[0] else rows.stop - rows.start

@@ -44,6 +44,7 @@ from minseg.nn.losses import (
     parse_loss,
 )
 from minseg.nn.module import IncompatibleKeys, Module
+from minseg.nn.within import evaluation_mode, instead
 
 __all__ = [
     "AdaptiveAvgPool2d",
@@ -80,8 +81,10 @@ __all__ = [
     "SumLoss",
     "Tanh",
     "Upsample",
+    "evaluation_mode",
     "feed",
     "init",
+    "instead",
     "l1_penalty",
     "l2_penalty",
     "parse_loss",

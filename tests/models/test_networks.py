@@ -83,9 +83,9 @@ def test_it_learns(name, backend):
 @every_network
 @both_backends
 def test_it_learns_nuclei(name, backend):
-    """60 steps on ever new crops: the last ten losses have a mean of less than three quarters of the first ten's."""
+    """60 steps on ever new crops: the last ten losses have a mean of less than 0.85 of the first ten's."""
     found = losses(learner(name), backend, nuclei(60), NETWORKS[name][1])
-    assert np.mean(found[-10:]) < 0.75 * np.mean(found[:10]), found
+    assert np.mean(found[-10:]) < 0.85 * np.mean(found[:10]), found
 
 
 @every_network
