@@ -25,6 +25,7 @@ from minseg.errors import EmulatorError
 HERE = Path(__file__).parent
 MODES = ("fast", "checked")
 GAP = "emulator_gap_"
+_STATIC = "static __attribute__((used, aligned(16)))"
 
 COMMON = (
     "-std=c++17",
@@ -41,7 +42,7 @@ KERNEL = {
         "-O1",
         "-g",
         "-fno-optimize-sibling-calls",
-        "-fsanitize=thread,bounds,signed-integer-overflow,integer-divide-by-zero,shift",
+        "-fsanitize=thread,bounds,alignment,signed-integer-overflow,integer-divide-by-zero,shift",
     ),
 }
 WARNINGS = (
@@ -91,7 +92,7 @@ def compiler() -> str:
 _BOUNDS = r"(?:__launch_bounds__\s*\(([^;{]*?)\)\s*)?"
 _KERNEL = re.compile(rf"__global__\s+{_BOUNDS}void\s+{_BOUNDS}(?P<name>\w+)\s*\((?P<parameters>[^)]*)\)\s*\{{")
 _DYNAMIC_SHARED = re.compile(r"extern\s+__shared__\s+(?P<type>[^;\[\]]+?)\s*\b(?P<name>\w+)\s*\[\s*\]\s*;")
-_STATIC_SHARED = re.compile(r"__shared__\s+[^;\[\]]*?\b(?P<name>\w+)\s*(?:\[|;)")
+_STATIC_SHARED = re.compile(r"(?:\bstatic\s+)?__shared__\s+(?P<declaration>[^;]*);")
 
 
 def preprocess(source: str, filename: str, defines: tuple[str, ...], include_dirs: tuple[Path, ...]) -> Source:
@@ -104,25 +105,36 @@ def preprocess(source: str, filename: str, defines: tuple[str, ...], include_dir
         parameters = [p for p in match["parameters"].split(",") if p.strip() not in ("", "void")]
         kernels[match["name"]] = tuple(re.search(r"(\w+)\W*$", p)[1] for p in parameters)
         bounds[match["name"]] = match[1] or match[2] or "1024"
-    shared = tuple(sorted({match["name"] for match in _STATIC_SHARED.finditer(_DYNAMIC_SHARED.sub("", text))}))
-    return Source(_as_cpp(text, bounds), filename, kernels, bounds, shared)
+    text, shared = _with_shared_arrays(text)
+    return Source(_with_exports(text, bounds), filename, kernels, bounds, shared)
 
 
-def _as_cpp(text: str, bounds: dict[str, str]) -> str:
-    """CUDA's words replaced, on the same lines, and what launch.py calls appended for each kernel."""
-    count = iter(range(sys.maxsize))
-    attributes = "__attribute__((used, aligned(16)))"
+def _with_shared_arrays(text: str) -> tuple[str, tuple[str, ...]]:
+    """``__shared__`` as static variables, with gaps between them, and their names.
+
+    An index that runs over the end of an array lands in a gap, not in the next array.
+    """
+    names: list[str] = []
+
+    def apart(match) -> str:
+        declaration = match["declaration"]
+        kind, name, _ = re.fullmatch(r"(.*?)(\w+)\s*((?:\[[^\]]*\]\s*)*)(?:,.*)?", declaration, re.DOTALL).groups()
+        variables = declaration[len(kind) :].split(",")
+        lines = []
+        for variable in variables:
+            names.append(re.match(r"\s*(\w+)", variable)[1])
+            lines.append(f"{_STATIC} char {GAP}{len(names)}[64]; {_STATIC} {kind} {variable};")
+        return " ".join(lines).replace("\n", " ") + "\n" * match[0].count("\n")
+
+    dynamic = r"\g<type>* const \g<name> = reinterpret_cast<\g<type>*>(emulator_dynamic_shared());"
+    text = _STATIC_SHARED.sub(apart, _DYNAMIC_SHARED.sub(dynamic, text))
+    return text, tuple(sorted(set(names)))
+
+
+def _with_exports(text: str, bounds: dict[str, str]) -> str:
+    """CUDA's other words taken out, and what launch.py calls appended for each kernel."""
     text = re.sub(r"__launch_bounds__\s*\([^;{]*?\)(?=\s*(?:void|\w+\s*\())", "", text)
     text = re.sub(r"\b__global__\b", "", text)
-    text = _DYNAMIC_SHARED.sub(
-        r"\g<type>* const \g<name> = reinterpret_cast<\g<type>*>(emulator_dynamic_shared());", text
-    )
-    # a gap before each shared array: an index that runs over its end does not land in the next one
-    text = re.sub(
-        r"(?:\bstatic\s+)?\b__shared__\b",
-        lambda _: f"static {attributes} char {GAP}{next(count)}[64]; static {attributes}",
-        text,
-    )
     exports = [
         f"EXPORT void emulator_call_{name}(void** values) {{ emulator::call({name}, values); }}\n"
         f"EXPORT const char* emulator_signature_{name}() {{ return emulator::signature({name}); }}\n"

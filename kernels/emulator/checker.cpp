@@ -293,9 +293,6 @@ void access(const void* address, unsigned bytes, bool read, bool write, const vo
     if (p + bytes > region->data + region->bytes)
         report("out of bounds", place, "it %s %u bytes at %s, but %s has %s", verb, bytes, element(*region, p, bytes).c_str(),
                region->name.c_str(), extent(*region, bytes).c_str());
-    if ((uintptr_t)p % bytes)
-        report("misaligned", place, "it %s %u bytes at %s, whose address is not a multiple of %u", verb, bytes,
-               element(*region, p, bytes).c_str(), bytes);
     if (write && region->read_only)
         report("write to a constant", place, "it %s %s, but takes %s as const", verb, element(*region, p, bytes).c_str(),
                region->name.c_str());
@@ -414,6 +411,19 @@ struct UbsanData {
     Place place() const { return {file, int(line), nullptr}; }
 };
 
+struct UbsanTypeMismatch {
+    UbsanData where;
+    unsigned char log_alignment, kind;
+};
+
+// Before each access through a pointer: is the address a multiple of what the type asks for (16 for float4)?
+EMULATOR_FOR_KERNELS void __ubsan_handle_type_mismatch_v1(UbsanTypeMismatch* data, const char* p) {
+    unsigned alignment = 1u << data->log_alignment;
+    const Region* region = active ? region_at(p) : nullptr;
+    std::string where = region ? element(*region, p, region->element_bytes ? region->element_bytes : 4) : "an address";
+    report("misaligned", data->where.place(), "it takes %s for a %s, but that address is not a multiple of %u", where.c_str(),
+           data->where.type->name, alignment);
+}
 EMULATOR_FOR_KERNELS void __ubsan_handle_out_of_bounds(UbsanData* data, long index) {
     report("out of bounds", data->place(), "index %ld is outside an array of type %s", index, data->type->name);
 }
