@@ -117,6 +117,7 @@ class ndarray:
 
     def sort(self, axis: int = -1) -> None:
         """Sort in place."""
+        all_written(self.memory)
         self.memory.sort(axis)
 
     def __array__(self, dtype=None, copy=None):
@@ -364,16 +365,24 @@ class _Buffer(np.ndarray):
     """A flag for each element that a kernel has written; None once that is known, or taken, to be all."""
 
 
+def _buffer_of(memory: np.ndarray) -> _Buffer | None:
+    """The buffer that the array is a view of, or a view of a view of; None if that is fully written or no buffer."""
+    while memory is not None and not isinstance(memory, _Buffer):
+        memory = memory.base if isinstance(memory, np.ndarray) else None
+    return memory if memory is not None and memory.written is not None else None
+
+
 def all_written(memory: np.ndarray) -> None:
     """Note that the array, or a part of it, was written by other means than a checked launch."""
-    if isinstance(memory.base, _Buffer):
-        memory.base.written = None
+    buffer = _buffer_of(memory)
+    if buffer is not None:
+        buffer.written = None
 
 
 def written_flags(memory: np.ndarray) -> int | None:
     """The address of the flag for the array's first element, if it is not known that all of it was written."""
-    buffer = memory.base
-    if not isinstance(buffer, _Buffer) or buffer.written is None or buffer.dtype != memory.dtype:
+    buffer = _buffer_of(memory)
+    if buffer is None or buffer.dtype != memory.dtype:
         return None
     return buffer.written.ctypes.data + (memory.ctypes.data - buffer.ctypes.data) // memory.itemsize
 

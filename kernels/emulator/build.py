@@ -40,18 +40,20 @@ KERNEL = {
     # g++ calls __tsan_read4 and the like before each access; they stand in checker.cpp, and no sanitizer library is linked
     "checked": (
         "-O1",
-        "-g",
+        "-g1",
         "-fno-optimize-sibling-calls",
         "-fsanitize=thread,bounds,alignment,signed-integer-overflow,integer-divide-by-zero,shift",
     ),
 }
-WARNINGS = (
+REFUSED = (
     "-fmax-errors=10",
-    "-Wstack-usage=49152",
+    "-Wstack-usage=49152",  # a fiber has 64 KiB
     "-Werror=stack-usage=49152",
     "-Wuninitialized",
     "-Werror=uninitialized",
+    "-Wno-maybe-uninitialized",  # right too seldom
 )
+"""What does not compile here although it is C++."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def _with_shared_arrays(text: str) -> tuple[str, tuple[str, ...]]:
 
     def apart(match) -> str:
         declaration = match["declaration"]
-        kind, name, _ = re.fullmatch(r"(.*?)(\w+)\s*((?:\[[^\]]*\]\s*)*)(?:,.*)?", declaration, re.DOTALL).groups()
+        kind = re.fullmatch(r"(.*?)\w+\s*(?:\[[^\]]*\]\s*)*(?:,.*)?", declaration, re.DOTALL)[1]
         variables = declaration[len(kind) :].split(",")
         lines = []
         for variable in variables:
@@ -162,7 +164,7 @@ def run(command: list[str], filename: str, text: str | None = None) -> str:
 
 def compiled(source: Source, mode: str) -> Library:
     """The library of a module in this mode, from the cache or by g++."""
-    flags = [*COMMON, *KERNEL[mode], *WARNINGS]
+    flags = [*COMMON, *KERNEL[mode], *REFUSED]
     path = cache_folder() / f"{Path(source.filename).stem}-{mode}-{_key(source.text, *flags, *_runtime_texts())}.so"
     listing = path.with_suffix(".json")
     if not path.exists() or not listing.exists():

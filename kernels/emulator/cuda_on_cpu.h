@@ -15,6 +15,7 @@
 #define __align__(bytes) alignas(bytes)
 
 typedef __SIZE_TYPE__ size_t;
+typedef __PTRDIFF_TYPE__ ptrdiff_t;
 
 // ------------------------------------------------------------------------------------------------------------ vector types
 
@@ -35,6 +36,8 @@ EMULATOR_VECTORS(double, double)
 EMULATOR_VECTORS(int, int)
 EMULATOR_VECTORS(unsigned, uint)
 EMULATOR_VECTORS(unsigned char, uchar)
+EMULATOR_VECTORS(short, short)
+EMULATOR_VECTORS(long long, longlong)
 struct float3 { float x, y, z; };
 struct double3 { double x, y, z; };
 struct int3 { int x, y, z; };
@@ -136,6 +139,8 @@ static inline T __shfl_xor_sync(unsigned mask, T value, int lanes, int width = 3
 EMULATOR_ATOMICS_OF_WHOLE_NUMBERS(int)
 EMULATOR_ATOMICS_OF_WHOLE_NUMBERS(unsigned)
 EMULATOR_ATOMICS_OF_WHOLE_NUMBERS(unsigned long long)
+EMULATOR_ATOMIC(atomicMin, long long, value < old ? value : old)
+EMULATOR_ATOMIC(atomicMax, long long, old < value ? value : old)
 EMULATOR_ATOMIC(atomicAdd, int, (int)((unsigned)old + (unsigned)value))
 EMULATOR_ATOMIC(atomicAdd, unsigned, old + value)
 EMULATOR_ATOMIC(atomicAdd, unsigned long long, old + value)
@@ -155,7 +160,9 @@ EMULATOR_ATOMIC(atomicExch, float, value)
 #define EMULATOR_FUNCTION_2(name)                                                                       \
     static inline double name(double x, double y) { return __builtin_##name(x, y); }                    \
     static inline float name##f(float x, float y) { return __builtin_##name##f(x, y); }                 \
-    static inline float name(float x, float y) { return __builtin_##name##f(x, y); }
+    static inline float name(float x, float y) { return __builtin_##name##f(x, y); }                    \
+    double name(float, double) = delete; /* NVRTC refuses to choose */                                  \
+    double name(double, float) = delete;
 EMULATOR_FUNCTION_1(sqrt)
 EMULATOR_FUNCTION_1(cbrt)
 EMULATOR_FUNCTION_1(exp)
@@ -181,7 +188,10 @@ EMULATOR_FUNCTION_1(ceil)
 EMULATOR_FUNCTION_1(trunc)
 EMULATOR_FUNCTION_1(round)
 EMULATOR_FUNCTION_1(rint)
+EMULATOR_FUNCTION_1(nearbyint)
 EMULATOR_FUNCTION_1(fabs)
+EMULATOR_FUNCTION_1(lgamma)
+EMULATOR_FUNCTION_1(tgamma)
 EMULATOR_FUNCTION_2(pow)
 EMULATOR_FUNCTION_2(fmod)
 EMULATOR_FUNCTION_2(fmin)
@@ -189,12 +199,15 @@ EMULATOR_FUNCTION_2(fmax)
 EMULATOR_FUNCTION_2(atan2)
 EMULATOR_FUNCTION_2(hypot)
 EMULATOR_FUNCTION_2(copysign)
+EMULATOR_FUNCTION_2(fdim)
 static inline double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
 static inline float fmaf(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 static inline double rsqrt(double x) { return 1.0 / __builtin_sqrt(x); }
 static inline float rsqrtf(float x) { return 1.0f / __builtin_sqrtf(x); }
 static inline float rsqrt(float x) { return rsqrtf(x); }
+static inline bool signbit(float x) { return __builtin_signbit(x); }
+static inline bool signbit(double x) { return __builtin_signbit(x); }
 static inline bool isnan(float x) { return __builtin_isnan(x); }
 static inline bool isnan(double x) { return __builtin_isnan(x); }
 static inline bool isinf(float x) { return __builtin_isinf(x); }
@@ -216,6 +229,10 @@ EMULATOR_MIN_MAX(long)
 EMULATOR_MIN_MAX(unsigned long)
 EMULATOR_MIN_MAX(long long)
 EMULATOR_MIN_MAX(unsigned long long)
+static inline unsigned min(int a, unsigned b) { return min((unsigned)a, b); }
+static inline unsigned min(unsigned a, int b) { return min(a, (unsigned)b); }
+static inline unsigned max(int a, unsigned b) { return max((unsigned)a, b); }
+static inline unsigned max(unsigned a, int b) { return max(a, (unsigned)b); }
 static inline float min(float a, float b) { return __builtin_fminf(a, b); }  // of a number and NaN, the number
 static inline float max(float a, float b) { return __builtin_fmaxf(a, b); }
 static inline double min(double a, double b) { return __builtin_fmin(a, b); }
@@ -228,6 +245,12 @@ static inline float __powf(float x, float y) { return powf(x, y); }
 static inline float __sinf(float x) { return sinf(x); }
 static inline float __cosf(float x) { return cosf(x); }
 static inline float __fdividef(float a, float b) { return a / b; }
+static inline float __frcp_rn(float x) { return 1.0f / x; }
+static inline float __fsqrt_rn(float x) { return sqrtf(x); }
+static inline int __float2int_rn(float x) { return (int)rintf(x); }
+static inline int __float2int_rd(float x) { return (int)floorf(x); }
+static inline int __float2int_rz(float x) { return (int)x; }
+static inline float __int2float_rn(int x) { return (float)x; }
 static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
 static inline float __saturatef(float x) { return fminf(fmaxf(x, 0.0f), 1.0f); }
 
@@ -244,6 +267,7 @@ static inline float __uint_as_float(unsigned x) { return emulator_bits<float>(x)
 static inline long long __double_as_longlong(double x) { return emulator_bits<long long>(x); }
 static inline double __longlong_as_double(long long x) { return emulator_bits<double>(x); }
 static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
 template <class T>
@@ -276,6 +300,10 @@ __attribute__((no_sanitize("thread"))) void call(void (*kernel)(T...), void** va
 // __launch_bounds__ may name the fewest blocks as well; the first number is what a launch must keep to.
 constexpr int first(int most_threads, int = 0) { return most_threads; }
 }  // namespace emulator
+
+// g++ knows more ways to say infinity than NVRTC does.
+#pragma GCC poison __builtin_inf __builtin_inff __builtin_huge_val __builtin_huge_valf __builtin_nan __builtin_nanf
+#pragma GCC poison __FLT_MAX__ __FLT_MIN__ __FLT_EPSILON__ __DBL_MAX__ __DBL_MIN__ __DBL_EPSILON__ __INT_MAX__ __LONG_MAX__
 
 // The .cu file follows, inside a namespace without a name: shared arrays in templates then belong to this library alone.
 // build.py closes it.

@@ -267,3 +267,242 @@ def test_a_partial_warp_has_no_other_lanes():
     }"""
     with pytest.raises(EmulatorError, match="lane 8, which has exited or does not exist"):
         Module(source, "down.cu").function("down")((1,), (40,), (np.zeros(40, f32),))
+
+
+# ------------------------------------------------------------------------------------------------------------- wrong launches
+
+ADD = """extern "C" __global__ void __launch_bounds__(2 * 64) add(const float* x, float* y, int n, unsigned char flag) {
+    extern __shared__ float buffer[];
+    int i = blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n && flag) y[i] += x[i];
+}"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            {"n": 4},
+            r"argument n: expected a NumPy scalar of type int32, got int; pass np.int32\(...\), for a Python number",
+        ),
+        ({"n": np.int64(4)}, "argument n: the kernel takes int32, got int64"),
+        ({"n": f32(4)}, "argument n: the kernel takes int32, got float32"),
+        ({"flag": True}, "argument flag: expected a NumPy scalar of type uint8, got bool"),
+        ({"x": np.zeros(4)}, r"argument x: the kernel takes float32\*, the array is float64"),
+        ({"x": np.zeros((4, 4), f32).T}, r"argument x: the array \(4, 4\) is not C-contiguous"),
+        ({"x": [1.0, 2.0]}, "argument x: expected an array, got list"),
+        ({"x": None}, "argument x: expected an array, got NoneType"),
+        ({"n": np.zeros(1, i32)}, "argument n: expected a NumPy scalar of type int32, got ndarray"),
+        ({"y": np.broadcast_to(f32(0), 4)}, "argument y: the array .* is not C-contiguous"),
+        ({"grid": (0,)}, r"grid \(0,\) is outside CUDA's limits"),
+        ({"grid": (1, 65536)}, "grid .* is outside CUDA's limits"),
+        ({"grid": (1.0,)}, "grid must be a tuple of one to three integers"),
+        ({"grid": 1}, "grid must be a tuple"),
+        ({"block": (1, 1, 65)}, "block .* is outside CUDA's limits"),
+        ({"block": (129,)}, r"block \(129,\) has 129 threads, its __launch_bounds__ is 128"),
+        ({"shared_mem": 49153}, "49153 bytes of dynamic shared memory and 0 of its own arrays; a block has 49152"),
+    ],
+)
+def test_a_wrong_launch_is_refused_with_the_remedy(arguments, words):
+    given = {
+        "grid": (1,),
+        "block": (4,),
+        "x": np.zeros(4, f32),
+        "y": np.zeros(4, f32),
+        "n": i32(4),
+        "flag": np.uint8(1),
+    }
+    given |= {"shared_mem": 0} | arguments
+    kernel = Module(ADD, "add.cu").function("add")
+    with pytest.raises(EmulatorError, match=words):
+        kernel(
+            given["grid"], given["block"], tuple(given[name] for name in ("x", "y", "n", "flag")), given["shared_mem"]
+        )
+    assert not given["y"].any()
+
+
+def test_arguments_are_counted_and_read_only_arrays_protected():
+    kernel = Module(ADD, "add.cu").function("add")
+    with pytest.raises(
+        EmulatorError, match=r"add takes 4 arguments \(const float32\* x, float32\* y, int32 n, uint8 flag\), got 1"
+    ):
+        kernel((1,), (4,), (np.zeros(4, f32),))
+    y = np.zeros(4, f32)
+    y.flags.writeable = False
+    with pytest.raises(EmulatorError, match="argument y: the kernel may write to it, but the array is read-only"):
+        kernel((1,), (4,), (y, y, i32(4), np.uint8(1)))
+
+
+def test_a_blocks_own_arrays_count_against_its_shared_memory(planted):
+    with pytest.raises(EmulatorError, match="49000 bytes of dynamic shared memory and 512 of its own arrays"):
+        planted.function("past_a_shared_array")((1,), (64,), (np.zeros(40, f32), np.zeros(40, f32), i32(40)), 49000)
+
+
+def test_static_shared_arrays_of_one_declaration_are_kept_apart(correct, real):
+    arrays = {name: size for name, _, size in correct.loaded("checked").shared if name.startswith("matmul")}
+    itemsize = np.dtype(REALS[real]).itemsize
+    assert arrays == {"matmul::a_tile": 16 * 16 * itemsize, "matmul::b_tile": 16 * 17 * itemsize}
+
+
+@pytest.mark.parametrize(("what", "value"), [("mode", "slow"), ("order", "random")])
+def test_launching_names_its_choices(what, value):
+    with pytest.raises(ArgumentError, match=f"{what} must be one of .*, got '{value}'"), launching(**{what: value}):
+        pass
+
+
+def test_launching_ends_with_its_block():
+    y = np.zeros(40, f32)
+    kernel = Module("""extern "C" __global__ void f(float* y, int n) { y[0] = n * 100000000; }""", "f.cu").function("f")
+    with launching("checked"):
+        with launching("fast"):
+            kernel((1,), (1,), (y, i32(40)))
+        with pytest.raises(EmulatorError, match="does not fit"):
+            kernel((1,), (1,), (y, i32(40)))
+    kernel((1,), (1,), (y, i32(40)))
+
+
+def test_a_module_of_the_checked_mode_checks_without_a_block():
+    kernel = Module(PLANTED, "planted.cu", mode="checked").function("past_the_end")
+    with pytest.raises(EmulatorError, match=r"y\[40\]"):
+        kernel((1,), (64,), (np.zeros(40, f32), np.zeros(40, f32), i32(40)))
+
+
+# ------------------------------------------------------------------------------------------------------------------ compiling
+
+
+def test_a_compile_error_is_one_exception_with_the_compilers_message():
+    module = Module('extern "C" __global__ void f(float* y) {\n    y[0] = nothing;\n}', "wrong.cu")
+    message = r"wrong.cu does not compile:\n(.|\n)*wrong.cu:2:\d+: error: .nothing. was not declared"
+    with pytest.raises(EmulatorError, match=message):
+        module.function("f")
+    with pytest.raises(EmulatorError, match=r"missing\.cuh: No such file"):
+        Module('#include "missing.cuh"', "wrong.cu")
+
+
+def test_an_unknown_kernel_is_named_with_those_that_are_there(planted):
+    with pytest.raises(EmulatorError, match=r"planted\.cu has no kernel 'past_the_ent'; did you mean 'past_the_end'"):
+        planted.function("past_the_ent")
+
+
+NOT_IN_NVRTC = ["INFINITY", "NAN", "FLT_MAX", "HUGE_VALF", "M_PI", "INT_MAX", "__builtin_inff()", "__FLT_MAX__",
+                "(int64_t)1", "(uint8_t)1", "std::max(1, 2)", "fmaxf(1, 2, 3)", "fmax(1.0f, 2.0)"]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", NOT_IN_NVRTC)
+def test_what_nvrtc_lacks_is_refused_here_too(expression):
+    module = f'extern "C" __global__ void f(float* y) {{ y[0] = {expression}; }}'
+    with pytest.raises(EmulatorError, match="does not compile"):
+        Module(module, "more.cu").function("f")
+
+
+def test_a_local_variable_that_is_read_before_it_is_set_does_not_compile():
+    source = """extern "C" __global__ void f(const float* x, float* y, int n) {
+        float sum;
+        y[0] = sum + x[n - 1];
+    }"""
+    with pytest.raises(EmulatorError, match=r"sum.* is used uninitialized"):
+        Module(source, "sum.cu").function("f")
+
+
+def test_a_frame_too_large_for_a_fiber_does_not_compile():
+    source = """extern "C" __global__ void f(float* y, int n) {
+        float many[20000];
+        for (int i = 0; i < n; ++i) many[i] = y[i];
+        for (int i = 0; i < n; ++i) y[i] = many[n - i];
+    }"""
+    with pytest.raises(EmulatorError, match="stack usage"):
+        Module(source, "large.cu").function("f")
+
+
+KERNELS_OF_ALL_FORMS = """
+#define KERNEL(name) extern "C" __global__ void __launch_bounds__(BLOCK * 2) name
+KERNEL(from_a_macro)(int* y) { y[0] = 1; }
+extern "C" __global__ void
+__launch_bounds__((BLOCK), 2)
+on_several_lines(
+    int* __restrict__ y,   // where the result goes, a comment with __global__ void and (brackets)
+    const int n
+) {
+    __shared__ volatile int one[BLOCK], two[2]
+        [BLOCK];
+    extern __shared__ __align__(16) unsigned char raw[];
+    int* more = reinterpret_cast<int*>(raw);
+    one[threadIdx.x] = two[1][threadIdx.x] = more[threadIdx.x] = n;
+    y[threadIdx.x] = one[threadIdx.x] + two[1][threadIdx.x] + more[threadIdx.x] + __LINE__;
+}
+extern "C" __global__ void nothing() {}
+"""
+
+
+def test_kernels_are_found_in_all_forms(mode):
+    module = Module(KERNELS_OF_ALL_FORMS, "forms.cu", ("BLOCK=32",), mode=mode)
+    assert module.names == ["from_a_macro", "on_several_lines", "nothing"]
+    assert [module.function(name).most_threads for name in module.names] == [64, 32, 1024]
+    y = np.zeros(32, i32)
+    module.function("on_several_lines")((1,), (32,), (y, i32(5)), shared_mem=128)
+    assert (y == 15 + 15).all()
+    module.function("nothing")((1,), (1,), ())
+    assert repr(module.function("on_several_lines")) == "<kernel on_several_lines(int32* y, int32 n) of forms.cu>"
+
+
+def test_a_library_is_built_once_and_anew_when_a_header_changes(tmp_path, monkeypatch):
+    header, source = (
+        tmp_path / "value.cuh",
+        '#include "value.cuh"\nextern "C" __global__ void f(int* y) { y[0] = VALUE; }',
+    )
+    built = []
+    monkeypatch.setattr(build, "run", lambda command, *rest: built.append("-c" in command) or RUN(command, *rest))
+    for value, new in ((1, True), (1, False), (2, True)):
+        header.write_text(f"#define VALUE {value}{os.getpid()}\n")
+        built.clear()
+        y = np.zeros(1, i32)
+        Module(source, "value.cu", (), (tmp_path,)).function("f")((1,), (1,), (y,))
+        assert y[0] == int(f"{value}{os.getpid()}")
+        assert any(built) == new
+
+
+RUN = build.run
+
+
+def test_without_a_compiler_the_reason_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert "apt install g++" in why_not()
+    with pytest.raises(EmulatorError, match="no-such-compiler, which is not installed: apt install g"):
+        Module(ADD, "add.cu")
+
+
+IN_A_NEW_PROCESS = """
+import numpy as np
+from minseg.kernels.emulator import Module, build
+y = np.zeros(1, np.int32)
+Module('extern "C" __global__ void f(int* y) { y[0] = 7; }', "new.cu", mode="checked").function("f")((1,), (1,), (y,))
+print(y[0], build.cache_folder())
+"""
+
+
+def start(cache: Path) -> subprocess.Popen:
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
+    return subprocess.Popen(
+        [sys.executable, "-c", IN_A_NEW_PROCESS], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+def test_two_processes_may_build_the_same_library_at_once(tmp_path):
+    processes = [start(tmp_path) for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0].split() for process in processes]
+    folder = tmp_path / "minseg" / "emulator"
+    assert outputs == [["7", str(folder)]] * 2
+    assert {file.suffix for file in folder.iterdir()} == {".so", ".json", ".o"}  # no temporary file is left
+
+
+def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(tmp_path):
+    occupied = tmp_path / "occupied"
+    occupied.write_text("a file where the folder would be")
+    output = start(occupied).communicate(timeout=120)[0].split()
+    assert output[0] == "7"
+    assert not Path(output[1]).exists()  # it was removed at the end
+
+
+def test_the_error_is_of_the_projects_family():
+    assert issubclass(EmulatorError, MinsegError)
+    assert issubclass(EmulatorError, RuntimeError)
