@@ -1,0 +1,155 @@
+// What every .cu file here begins with: the type `real`, indices that do not overflow, loops over arrays, and sums of a block.
+//
+// A .cu file is compiled once for each dtype, with -DREAL=float or -DREAL=double. NVRTC compiles it on a GPU and finds no system
+// header, so there is no INFINITY, FLT_MAX or int64_t here.
+#pragma once
+
+typedef REAL real;
+typedef long long index;  // 64 bits: arrays of more than 2^31 elements are indexed like any other
+
+const int WARP = 32;
+const unsigned ALL_LANES = 0xffffffffu;
+
+// ------------------------------------------------------------------------------------------------------------------ indices
+
+// This thread's number among all threads of a one-dimensional launch.
+__device__ inline index thread_number() { return (index)blockIdx.x * blockDim.x + threadIdx.x; }
+
+__device__ inline index thread_count() { return (index)gridDim.x * blockDim.x; }
+
+// floor(a / b) for a >= 0, b > 0. A GPU divides 64-bit numbers by a routine of about a hundred instructions; most fit in 32 bits.
+__device__ inline index quotient(index a, index b) {
+    if (((a | b) >> 32) == 0) return (unsigned)a / (unsigned)b;
+    return a / b;
+}
+
+// Take the last coordinate off a flat index: returns i mod size and leaves floor(i / size) in i.
+__device__ inline int take(index& i, int size) {
+    index rest = quotient(i, size);
+    int coordinate = (int)(i - rest * size);
+    i = rest;
+    return coordinate;
+}
+
+// Which pixel of which plane a flat index of (planes, rows, columns) is.
+struct Place {
+    index plane;
+    int row, column;
+};
+
+__device__ inline Place place_of(index i, int rows, int columns) {
+    int column = take(i, columns);
+    int row = take(i, rows);
+    return {i, row, column};
+}
+
+// ------------------------------------------------------------------------------------------------------- element by element
+// y[i] = op(x[i], ...) for all i. Memory bounds such kernels, so all that counts is how it is read:
+//
+//   one thread, one element    neighbouring threads read neighbouring addresses, and a warp's 32 reads become few wide ones.
+//   grid-stride                a fixed number of threads walks over the array, each in steps of the whole grid. Any n fits any grid,
+//                              and what a thread computes once (its indices, a channel's factor) serves many elements.
+//   packs                      four floats or two doubles travel in one 16-byte load, a quarter of the instructions for the same
+//                              bytes. Only where every array begins at a multiple of 16 bytes; the rest goes one by one.
+
+const int PACK_BYTES = 16;
+
+struct alignas(PACK_BYTES) Pack {  // float4 or double2, whichever `real` makes it
+    real value[PACK_BYTES / sizeof(real)];
+};
+
+const int PACK = PACK_BYTES / sizeof(real);
+
+__device__ inline const Pack* packs(const real* array) { return reinterpret_cast<const Pack*>(array); }
+
+__device__ inline Pack* packs(real* array) { return reinterpret_cast<Pack*>(array); }
+
+// Whether all arrays begin where a pack may.
+template <class... Arrays>
+__device__ bool aligned(Arrays*... arrays) {
+    return ((reinterpret_cast<unsigned long long>(arrays) | ...) % PACK_BYTES) == 0;
+}
+
+// Which elements a thread takes: first, first + step, first + 2 step, ...
+struct Walk {
+    index first, step;
+};
+
+__device__ inline Walk over_grid() { return {thread_number(), thread_count()}; }
+
+template <class Op, class... Packs>
+__device__ Pack apply(Op op, Packs... x) {
+    Pack y;
+    for (int j = 0; j < PACK; ++j) y.value[j] = op(x.value[j]...);
+    return y;
+}
+
+template <class Op, class... Inputs>
+__device__ void map(Walk walk, index n, real* y, Op op, const Inputs*... x) {
+    index wide = aligned(y, x...) ? n / PACK : 0;
+    for (index i = walk.first; i < wide; i += walk.step) packs(y)[i] = apply(op, packs(x)[i]...);
+    for (index i = wide * PACK + walk.first; i < n; i += walk.step) y[i] = op(x[i]...);
+}
+
+// 1 / (1 + exp(-x)); for x < 0 the fraction is extended by exp(x), so that exp never overflows.
+__device__ inline real sigmoid_of(real x) {
+    real e = exp(-fabs(x));
+    return (x < 0 ? e : real(1)) / (1 + e);
+}
+
+// --------------------------------------------------------------------------------------------------------------------- sums
+// Every thread of a warp or a block hands in a value and gets the sum of all. The order of the additions is fixed: the same bits
+// every time, which atomicAdd, where whoever comes first is added first, cannot promise.
+
+// The sum over a warp, by shuffles: in five steps each lane adds the value of the lane whose number differs in one bit. Lanes read
+// each other's registers, without memory and without a barrier.
+template <class T>
+__device__ T warp_sum(T value) {
+    for (int bit = WARP / 2; bit > 0; bit /= 2) value += __shfl_xor_sync(ALL_LANES, value, bit);
+    return value;
+}
+
+template <class T>
+__device__ T warp_max(T value) {
+    for (int bit = WARP / 2; bit > 0; bit /= 2) {
+        T other = __shfl_xor_sync(ALL_LANES, value, bit);
+        value = other > value ? other : value;
+    }
+    return value;
+}
+
+// All the threads' values folded into one by op(a, b), to all of them: the second half of the threads' values onto the first half, the
+// second quarter onto the first, and so on, with a barrier after each step. `scratch`, in shared memory, has one value for each thread;
+// blockDim.x is a power of two.
+template <class T, class Op>
+__device__ T folded(T value, T* scratch, Op op) {
+    int rank = threadIdx.x;
+    scratch[rank] = value;
+    __syncthreads();
+    for (int half = blockDim.x / 2; half > 0; half /= 2) {
+        if (rank < half) scratch[rank] = op(scratch[rank], scratch[rank + half]);
+        __syncthreads();
+    }
+    T result = scratch[0];
+    __syncthreads();  // nobody writes the next value before all have read this one
+    return result;
+}
+
+// The sum over a block by folding by halves, in shared memory with one value for each of a power of two of threads.
+template <class T>
+__device__ T folded_sum(T value, T* scratch) {
+    return folded(value, scratch, [](T a, T b) { return a + b; });
+}
+
+// The sum over a block, to all its threads. First over each warp, then over the warps' sums, which meet in `scratch` (one value for
+// each warp): two barriers, where folding by halves in shared memory needs one for each of its log2(256) = 8 steps.
+template <class T>
+__device__ T block_sum(T value, T* scratch) {
+    int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
+    value = warp_sum(value);
+    if (lane == 0) scratch[threadIdx.x / WARP] = value;
+    __syncthreads();
+    value = warp_sum(lane < warps ? scratch[lane] : T(0));
+    __syncthreads();  // nobody writes the next sums before all have read these
+    return value;
+}

@@ -1,0 +1,211 @@
+// Losses, pixel by pixel; the mean is taken above. Logits z (N, K, H, W), labels (N, H, W); L = H W pixels an image.
+//
+// Cross-entropy: one thread a pixel, which walks over its K classes. Neighbouring threads have neighbouring pixels, so that each of
+// their reads is of consecutive addresses. Softmax, loss and, backward, gradient are one kernel each: the probabilities, as large as z,
+// are never written to memory.
+//
+// Element by element: `map` of common.cuh. Dice: sums over all pixels, in double, in two stages: many blocks sum a part each, and a
+// second launch adds the parts in a fixed order. How the threads of a block add up what they have is the ladder of dice_sums:
+//
+//   shared     folded by halves in shared memory, with a barrier after each of 8 foldings.
+//   shuffles   each warp by shuffles, then the 8 warps' sums: two barriers.
+//
+// An ignored pixel counts nothing, whatever its logits are: loss and gradient are 0 there even for NaN or infinity. Labels may be any
+// integers; there is a kernel for bytes, which is what label images are made of, and one for 64 bits, to which the host converts all
+// others.
+
+#include "common.cuh"
+
+typedef unsigned char byte;
+
+// ------------------------------------------------------------------------------------------------------------ cross-entropy
+
+// The class weight of a label; without weights, 1. (`weight` is then any pointer.)
+__device__ inline real class_weight(const real* weight, bool weighted, index label) { return weighted ? weight[label] : real(1); }
+
+// With z' = z - max z, lse - z_t is log sum exp(z') - z'_t: large logits cost no digits. A NaN is no maximum unless it comes first;
+// exp(z - m) hands it on either way.
+template <class Label>
+__device__ void cross_entropy(
+    const real* z, const Label* target, const real* weight, real* loss, real* lse,
+    index pixels, int K, index L, bool weighted, index ignore_index) {
+    index i = thread_number();
+    if (i >= pixels) return;
+    index image = quotient(i, L);
+    z += image * K * L + (i - image * L);
+    real m = z[0];
+    for (int k = 1; k < K; ++k) m = z[k * L] > m ? z[k * L] : m;
+    real sum = 0;
+    for (int k = 0; k < K; ++k) sum += exp(z[k * L] - m);
+    real log_sum = log(sum);
+    lse[i] = m + log_sum;
+    index t = target[i];
+    loss[i] = t == ignore_index ? real(0) : class_weight(weight, weighted, t) * (log_sum - (z[t * L] - m));
+}
+
+template <class Label>
+__device__ void cross_entropy_grad_z(
+    const real* g, const real* z, const real* lse, const Label* target, const real* weight, real* gz,
+    index pixels, int K, index L, bool weighted, index ignore_index) {
+    index i = thread_number();
+    if (i >= pixels) return;
+    index image = quotient(i, L), start = image * K * L + (i - image * L), t = target[i];
+    bool ignored = t == ignore_index;
+    real factor = ignored ? real(0) : g[i] * class_weight(weight, weighted, t);
+    for (int k = 0; k < K; ++k) {
+        index at = start + k * L;
+        gz[at] = ignored ? real(0) : factor * (exp(z[at] - lse[i]) - (k == t));
+    }
+}
+
+// eq: loss.ce
+extern "C" __global__ void cross_entropy_bytes(
+    const real* z, const byte* target, const real* weight, real* loss, real* lse,
+    index pixels, int K, index L, bool weighted, index ignore_index) {
+    cross_entropy(z, target, weight, loss, lse, pixels, K, L, weighted, ignore_index);
+}
+
+// eq: loss.ce
+extern "C" __global__ void cross_entropy_integers(
+    const real* z, const index* target, const real* weight, real* loss, real* lse,
+    index pixels, int K, index L, bool weighted, index ignore_index) {
+    cross_entropy(z, target, weight, loss, lse, pixels, K, L, weighted, ignore_index);
+}
+
+// eq: loss.ce_grad
+extern "C" __global__ void cross_entropy_grad_z_bytes(
+    const real* g, const real* z, const real* lse, const byte* target, const real* weight, real* gz,
+    index pixels, int K, index L, bool weighted, index ignore_index) {
+    cross_entropy_grad_z(g, z, lse, target, weight, gz, pixels, K, L, weighted, ignore_index);
+}
+
+// eq: loss.ce_grad
+extern "C" __global__ void cross_entropy_grad_z_integers(
+    const real* g, const real* z, const real* lse, const index* target, const real* weight, real* gz,
+    index pixels, int K, index L, bool weighted, index ignore_index) {
+    cross_entropy_grad_z(g, z, lse, target, weight, gz, pixels, K, L, weighted, ignore_index);
+}
+
+// ------------------------------------------------------------------------------------------------------- element by element
+
+// eq: loss.bce_logits
+extern "C" __global__ void binary_cross_entropy_with_logits(const real* z, const real* target, real* loss, index n) {
+    auto op = [](real z, real target) { return (z <= 0 ? real(0) : z) - z * target + log1p(exp(-fabs(z))); };
+    map(over_grid(), n, loss, op, z, target);
+}
+
+// eq: loss.bce_logits_grad
+extern "C" __global__ void binary_cross_entropy_with_logits_grad_z(
+    const real* g, const real* z, const real* target, real* gz, index n) {
+    map(over_grid(), n, gz, [](real g, real z, real target) { return g * (sigmoid_of(z) - target); }, g, z, target);
+}
+
+// eq: loss.mse
+extern "C" __global__ void mse_loss(const real* a, const real* target, real* loss, index n) {
+    map(over_grid(), n, loss, [](real a, real target) { return (a - target) * (a - target); }, a, target);
+}
+
+// eq: loss.mse_grad
+extern "C" __global__ void mse_loss_grad_a(const real* g, const real* a, const real* target, real* ga, index n) {
+    map(over_grid(), n, ga, [](real g, real a, real target) { return 2 * g * (a - target); }, g, a, target);
+}
+
+// --------------------------------------------------------------------------------------------------------------------- Dice
+
+// What one thread adds up for channel blockIdx.x: the sums of p g, of p and of g over every pixel that it comes to, the blocks of
+// a channel taking turns.
+struct DiceSums {
+    double both, all_p, all_g;
+};
+
+template <class Label>
+__device__ DiceSums dice_of_thread(
+    const real* p, const Label* target, index pixels, int K, index L, index first_label, index ignore_index) {
+    int k = blockIdx.x;
+    DiceSums sums = {0, 0, 0};
+    index step = (index)gridDim.y * blockDim.x;
+    for (index i = (index)blockIdx.y * blockDim.x + threadIdx.x; i < pixels; i += step) {
+        if (target[i] == ignore_index) continue;
+        index image = quotient(i, L);
+        real here = p[(image * K + k) * L + (i - image * L)];
+        bool member = target[i] == first_label + k;
+        sums.both += member ? here : real(0);
+        sums.all_p += here;
+        sums.all_g += member;
+    }
+    return sums;
+}
+
+// parts (gridDim.y, 3, K): the sums of each block.
+__device__ inline void store_part(DiceSums sums, double* parts, int K) {
+    if (threadIdx.x != 0) return;
+    parts += (index)blockIdx.y * 3 * K + blockIdx.x;
+    parts[0] = sums.both;
+    parts[K] = sums.all_p;
+    parts[2 * K] = sums.all_g;
+}
+
+// eq: loss.dice_sums
+extern "C" __global__ void dice_sums_shared_bytes(
+    const real* p, const byte* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    extern __shared__ double scratch[];
+    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    store_part({folded_sum(sums.both, scratch), folded_sum(sums.all_p, scratch), folded_sum(sums.all_g, scratch)}, parts, K);
+}
+
+// eq: loss.dice_sums
+extern "C" __global__ void dice_sums_shared_integers(
+    const real* p, const index* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    extern __shared__ double scratch[];
+    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    store_part({folded_sum(sums.both, scratch), folded_sum(sums.all_p, scratch), folded_sum(sums.all_g, scratch)}, parts, K);
+}
+
+// eq: loss.dice_sums
+extern "C" __global__ void dice_sums_shuffles_bytes(
+    const real* p, const byte* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    extern __shared__ double scratch[];
+    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    store_part({block_sum(sums.both, scratch), block_sum(sums.all_p, scratch), block_sum(sums.all_g, scratch)}, parts, K);
+}
+
+// eq: loss.dice_sums
+extern "C" __global__ void dice_sums_shuffles_integers(
+    const real* p, const index* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    extern __shared__ double scratch[];
+    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    store_part({block_sum(sums.both, scratch), block_sum(sums.all_p, scratch), block_sum(sums.all_g, scratch)}, parts, K);
+}
+
+// eq: loss.dice_sums. The parts of each of the 3 K sums, one after the other.
+extern "C" __global__ void add_parts(const double* parts, real* sums, int count, int sums_count) {
+    int s = (int)thread_number();
+    if (s >= sums_count) return;
+    double total = 0;
+    for (int part = 0; part < count; ++part) total += parts[(index)part * sums_count + s];
+    sums[s] = (real)total;
+}
+
+template <class Label>
+__device__ void dice_sums_grad_p(
+    const real* g, const Label* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
+    index i = thread_number();
+    if (i >= elements) return;
+    index plane = quotient(i, L), image = quotient(plane, K);
+    int k = (int)(plane - image * K);
+    index t = target[image * L + (i - plane * L)];
+    real value = t == first_label + k ? g[k] + g[K + k] : g[K + k];
+    gp[i] = t == ignore_index ? real(0) : value;
+}
+
+// eq: loss.dice_sums_grad. The third sum does not depend on p, so g[2] plays no part.
+extern "C" __global__ void dice_sums_grad_p_bytes(
+    const real* g, const byte* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
+    dice_sums_grad_p(g, target, gp, elements, K, L, first_label, ignore_index);
+}
+
+// eq: loss.dice_sums_grad
+extern "C" __global__ void dice_sums_grad_p_integers(
+    const real* g, const index* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
+    dice_sums_grad_p(g, target, gp, elements, K, L, first_label, ignore_index);
+}

@@ -1,0 +1,285 @@
+// Pooling. x is (N C) planes of H x W pixels, y as many planes of I x J; a thread has one output, and neighbouring threads
+// neighbouring outputs: they read overlapping windows, which the L1 cache serves, and write consecutive addresses.
+//
+// Backward there is a choice, and it is the ladder of this file:
+//
+//   atomic   One thread an element of gy, which it adds to the pixels that it came from. Windows may overlap, so two threads may
+//            add to one pixel at once: atomicAdd lets one after the other. Simple, but gx must be filled with zeros first, atomics
+//            on one address queue up, and since the order of the additions is left to chance, so are the last bits of the sum.
+//   gather   One thread a pixel of gx, which looks for the elements of gy that came from it, and adds them up in a fixed order: no
+//            atomics, each element of gx is written once, and the same bits come out every time. The default.
+//
+// The gradient of max pooling is given indices only, not the windows that they were found in. To gather, a pixel needs to know which
+// windows may have chosen it: a first kernel finds, for each row of pixels, the first and the last row of windows whose indices reach
+// it, and likewise for columns. With the indices of a pooling these are its windows; but they are right for any indices.
+
+#include "common.cuh"
+
+// The places of x along one side that window i covers: from `first` up to `last`, those outside left out.
+struct Span {
+    int first, last;
+    __device__ int size() const { return last - first; }
+};
+
+__device__ inline Span window(int i, int size, int kernel, int stride, int padding) {
+    int first = stride * i - padding;
+    return {max(0, first), min(size, first + kernel)};
+}
+
+// The windows along one side that cover pixel u: those i with stride i - padding <= u < stride i - padding + kernel.
+__device__ inline Span windows_over(int u, int count, int kernel, int stride, int padding) {
+    int past = u + padding - kernel;  // a window that starts here, or before, ends before u
+    return {past < 0 ? 0 : past / stride + 1, min(count, (u + padding) / stride + 1)};
+}
+
+// ------------------------------------------------------------------------------------------------------------------ maximum
+
+// Keep the better of two candidates. The later one must be larger, so the first of equal values stays; or it is the first NaN, which
+// counts as the maximum.
+__device__ inline void keep_better(real& best, int& at, real value, int place) {
+    if (value > best || (value != value && best == best)) {
+        best = value;
+        at = place;
+    }
+}
+
+// eq: pool.max2d
+extern "C" __global__ void max_pool2d(
+    const real* x, real* y, int* indices, index outputs, int H, int W, int I, int J,
+    int R, int S, int sh, int sw, int ph, int pw) {
+    index k = thread_number();
+    if (k >= outputs) return;
+    Place out = place_of(k, I, J);
+    const real* plane = x + out.plane * H * W;
+    Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
+    int at = rows.first * W + columns.first;
+    real best = plane[at];
+    for (int u = rows.first; u < rows.last; ++u)
+        for (int v = columns.first; v < columns.last; ++v) keep_better(best, at, plane[u * W + v], u * W + v);
+    y[k] = best;
+    indices[k] = at;
+}
+
+// eq: pool.max2d. 2x2 windows side by side, which halve most networks: no bounds, no loops, four independent loads.
+extern "C" __global__ void max_pool2d_halving(
+    const real* x, real* y, int* indices, index outputs, int H, int W, int I, int J) {
+    index k = thread_number();
+    if (k >= outputs) return;
+    Place out = place_of(k, I, J);
+    const real* plane = x + out.plane * H * W;
+    int at = 2 * out.row * W + 2 * out.column, corner = at;
+    real best = plane[corner];
+    keep_better(best, at, plane[corner + 1], corner + 1);
+    keep_better(best, at, plane[corner + W], corner + W);
+    keep_better(best, at, plane[corner + W + 1], corner + W + 1);
+    y[k] = best;
+    indices[k] = at;
+}
+
+// eq: pool.max2d_grad, pool.unpool. `values` has planes of I J values, `out` planes of `pixels` pixels, all zero before.
+extern "C" __global__ void scatter_atomic(
+    const real* values, const int* indices, real* out, index count, int per_plane, int pixels) {
+    index k = thread_number();
+    if (k >= count) return;
+    index plane = quotient(k, per_plane);
+    atomicAdd(&out[plane * pixels + indices[k]], values[k]);
+}
+
+// For each row u of pixels of a plane, the first and one past the last row of windows that have an index in it, or lie between two
+// such rows: reach[plane] = (first of H rows, last of H rows, first of W columns, last of W columns). One block a plane. `hulls` is
+// scratch for the lowest and the highest row of each row of windows, and column of each column of windows.
+extern "C" __global__ void find_reach(const int* indices, int* hulls, int* reach, int H, int W, int I, int J) {
+    index plane = blockIdx.x;
+    indices += plane * I * J;
+    hulls += plane * 2 * ((index)I + J);
+    reach += plane * 2 * ((index)H + W);
+    int *low_rows = hulls, *high_rows = low_rows + I, *low_columns = high_rows + I, *high_columns = low_columns + J;
+    for (int i = threadIdx.x; i < I; i += blockDim.x) {
+        int low = H, high = -1;
+        for (int j = 0; j < J; ++j) {
+            int u = indices[i * J + j] / W;
+            low = min(low, u);
+            high = max(high, u);
+        }
+        low_rows[i] = low;
+        high_rows[i] = high;
+    }
+    for (int j = threadIdx.x; j < J; j += blockDim.x) {
+        int low = W, high = -1;
+        for (int i = 0; i < I; ++i) {
+            int v = indices[i * J + j] % W;
+            low = min(low, v);
+            high = max(high, v);
+        }
+        low_columns[j] = low;
+        high_columns[j] = high;
+    }
+    __syncthreads();
+    for (int u = threadIdx.x; u < H; u += blockDim.x) {
+        int first = 0, last = I;
+        while (first < last && high_rows[first] < u) ++first;
+        while (last > first && low_rows[last - 1] > u) --last;
+        reach[u] = first;
+        reach[H + u] = last;
+    }
+    for (int v = threadIdx.x; v < W; v += blockDim.x) {
+        int first = 0, last = J;
+        while (first < last && high_columns[first] < v) ++first;
+        while (last > first && low_columns[last - 1] > v) --last;
+        reach[2 * H + v] = first;
+        reach[2 * H + W + v] = last;
+    }
+}
+
+// eq: pool.max2d_grad, pool.unpool
+extern "C" __global__ void scatter_gather(
+    const real* values, const int* indices, const int* reach, real* out, index pixels, int H, int W, int I, int J) {
+    index k = thread_number();
+    if (k >= pixels) return;
+    Place here = place_of(k, H, W);
+    values += here.plane * I * J;
+    indices += here.plane * I * J;
+    reach += here.plane * 2 * ((index)H + W);
+    Span rows = {reach[here.row], reach[H + here.row]};
+    Span columns = {reach[2 * H + here.column], reach[2 * H + W + here.column]};
+    int pixel = here.row * W + here.column;
+    real total = 0;
+    for (int i = rows.first; i < rows.last; ++i)
+        for (int j = columns.first; j < columns.last; ++j)
+            if (indices[i * J + j] == pixel) total += values[i * J + j];
+    out[k] = total;
+}
+
+// eq: pool.unpool_grad. `values` has planes of `pixels` values; out[k] is the one that indices[k] names.
+extern "C" __global__ void max_unpool2d_grad_x(
+    const real* values, const int* indices, real* out, index count, int per_plane, int pixels) {
+    index k = thread_number();
+    if (k >= count) return;
+    index plane = quotient(k, per_plane);
+    out[k] = values[plane * pixels + indices[k]];
+}
+
+// --------------------------------------------------------------------------------------------------------------------- mean
+
+// What the sum over a window is divided by: all its places, or those that are pixels.
+__device__ inline real divisor(Span rows, Span columns, int R, int S, bool count_include_pad) {
+    return count_include_pad ? real(R) * S : real(rows.size()) * columns.size();
+}
+
+__device__ inline real sum_over(const real* plane, Span rows, Span columns, int W) {
+    real total = 0;
+    for (int u = rows.first; u < rows.last; ++u)
+        for (int v = columns.first; v < columns.last; ++v) total += plane[u * W + v];
+    return total;
+}
+
+// eq: pool.avg2d
+extern "C" __global__ void avg_pool2d(
+    const real* x, real* y, index outputs, int H, int W, int I, int J,
+    int R, int S, int sh, int sw, int ph, int pw, bool count_include_pad) {
+    index k = thread_number();
+    if (k >= outputs) return;
+    Place out = place_of(k, I, J);
+    Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
+    real total = sum_over(x + out.plane * H * W, rows, columns, W);
+    y[k] = total / divisor(rows, columns, R, S, count_include_pad);
+}
+
+// eq: pool.avg2d_grad
+extern "C" __global__ void avg_pool2d_grad_x_atomic(
+    const real* gy, real* gx, index outputs, int H, int W, int I, int J,
+    int R, int S, int sh, int sw, int ph, int pw, bool count_include_pad) {
+    index k = thread_number();
+    if (k >= outputs) return;
+    Place out = place_of(k, I, J);
+    gx += out.plane * H * W;
+    Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
+    real share = gy[k] / divisor(rows, columns, R, S, count_include_pad);
+    for (int u = rows.first; u < rows.last; ++u)
+        for (int v = columns.first; v < columns.last; ++v) atomicAdd(&gx[u * W + v], share);
+}
+
+// eq: pool.avg2d_grad
+extern "C" __global__ void avg_pool2d_grad_x_gather(
+    const real* gy, real* gx, index pixels, int H, int W, int I, int J,
+    int R, int S, int sh, int sw, int ph, int pw, bool count_include_pad) {
+    index k = thread_number();
+    if (k >= pixels) return;
+    Place here = place_of(k, H, W);
+    gy += here.plane * I * J;
+    Span down = windows_over(here.row, I, R, sh, ph), across = windows_over(here.column, J, S, sw, pw);
+    real total = 0;
+    for (int i = down.first; i < down.last; ++i)
+        for (int j = across.first; j < across.last; ++j) {
+            Span rows = window(i, H, R, sh, ph), columns = window(j, W, S, sw, pw);
+            total += gy[i * J + j] / divisor(rows, columns, R, S, count_include_pad);
+        }
+    gx[k] = total;
+}
+
+// ------------------------------------------------------------------------------------------ mean of a given number of windows
+
+// Window i of `count` along a side: floor(i H/H') up to ceil((i+1) H/H'). With H and H' exchanged: the windows that pixel i is in.
+__device__ inline Span adaptive_window(int i, int size, int count) {
+    return {(int)quotient((index)i * size, count), (int)quotient(((index)i + 1) * size + count - 1, count)};
+}
+
+// eq: pool.adaptive_avg. One thread an output: for windows of a few pixels.
+extern "C" __global__ void adaptive_avg_pool2d_thread(
+    const real* x, real* y, index outputs, int H, int W, int I, int J) {
+    index k = thread_number();
+    if (k >= outputs) return;
+    Place out = place_of(k, I, J);
+    Span rows = adaptive_window(out.row, H, I), columns = adaptive_window(out.column, W, J);
+    real total = sum_over(x + out.plane * H * W, rows, columns, W);
+    y[k] = total / (real(rows.size()) * columns.size());
+}
+
+// eq: pool.adaptive_avg. One block an output: 256 threads share the window's pixels. For large windows, the global mean above all.
+extern "C" __global__ void adaptive_avg_pool2d_block(
+    const real* x, real* y, index outputs, int H, int W, int I, int J) {
+    __shared__ real scratch[WARP];
+    for (index k = blockIdx.x; k < outputs; k += gridDim.x) {
+        Place out = place_of(k, I, J);
+        const real* plane = x + out.plane * H * W;
+        Span rows = adaptive_window(out.row, H, I), columns = adaptive_window(out.column, W, J);
+        int pixels = rows.size() * columns.size();
+        real total = 0;
+        for (int t = threadIdx.x; t < pixels; t += blockDim.x) {
+            int u = rows.first + t / columns.size(), v = columns.first + t % columns.size();
+            total += plane[u * W + v];
+        }
+        total = block_sum(total, scratch);
+        if (threadIdx.x == 0) y[k] = total / pixels;
+    }
+}
+
+// eq: pool.adaptive_avg_grad
+extern "C" __global__ void adaptive_avg_pool2d_grad_x_atomic(
+    const real* gy, real* gx, index outputs, int H, int W, int I, int J) {
+    index k = thread_number();
+    if (k >= outputs) return;
+    Place out = place_of(k, I, J);
+    gx += out.plane * H * W;
+    Span rows = adaptive_window(out.row, H, I), columns = adaptive_window(out.column, W, J);
+    real share = gy[k] / (real(rows.size()) * columns.size());
+    for (int u = rows.first; u < rows.last; ++u)
+        for (int v = columns.first; v < columns.last; ++v) atomicAdd(&gx[u * W + v], share);
+}
+
+// eq: pool.adaptive_avg_grad
+extern "C" __global__ void adaptive_avg_pool2d_grad_x_gather(
+    const real* gy, real* gx, index pixels, int H, int W, int I, int J) {
+    index k = thread_number();
+    if (k >= pixels) return;
+    Place here = place_of(k, H, W);
+    gy += here.plane * I * J;
+    Span down = adaptive_window(here.row, I, H), across = adaptive_window(here.column, J, W);
+    real total = 0;
+    for (int i = down.first; i < down.last; ++i)
+        for (int j = across.first; j < across.last; ++j) {
+            Span rows = adaptive_window(i, H, I), columns = adaptive_window(j, W, J);
+            total += gy[i * J + j] / (real(rows.size()) * columns.size());
+        }
+    gx[k] = total;
+}

@@ -1,0 +1,176 @@
+"""Pooling on a GPU: pool.cu, which tells what its rungs do. Images are (N, C, H, W); the kernels see planes."""
+
+from functools import partial
+
+import numpy as np
+
+from minseg.errors import Unsupported
+from minseg.kernels import shapes
+from minseg.kernels.cuda.device import device_of
+from minseg.kernels.cuda.grid import MOST_COLUMNS, THREADS, over
+from minseg.kernels.spec import Pair, Shape
+
+HALVING = ((2, 2), (2, 2), (0, 0))
+LARGE_WINDOW = 64
+"""From so many pixels on, a block shares a window's mean."""
+
+
+def _integers(*numbers) -> tuple:
+    return tuple(map(np.int32, numbers))
+
+
+def _sides(x_shape: Shape, y_shape: Shape) -> tuple:
+    """H, W, I, J"""
+    return _integers(*x_shape[2:], *y_shape[2:])
+
+
+def _planes(shape: Shape) -> int:
+    return shape[0] * shape[1]
+
+
+# ------------------------------------------------------------------------------------------------------------- maximum
+
+
+def _pooled(kernel: str, x, kernel_size: Pair, stride: Pair, padding: Pair, *window):
+    y_shape, _ = shapes.max_pool2d(x, kernel_size, stride, padding)
+    device = device_of(x)
+    y, indices = device.empty(y_shape, x.dtype), device.empty(y_shape, np.int32)
+    numbers = np.int64(y.size), *_sides(x.shape, y_shape), *window
+    device.launch("pool", kernel, x.dtype, *over(y.size), x, y, indices, *numbers)
+    return y, indices
+
+
+def _max_pool_any(x, kernel_size: Pair, stride: Pair, padding: Pair):
+    window = _integers(*kernel_size, *stride, *padding)
+    return _pooled("max_pool2d", x, kernel_size, stride, padding, *window)
+
+
+def _max_pool_halving(x, kernel_size: Pair, stride: Pair, padding: Pair):
+    if (kernel_size, stride, padding) != HALVING:
+        raise Unsupported(
+            f"max_pool2d: the variant 'halving' is for 2x2 windows with stride 2 and no padding, got window {kernel_size}, "
+            f"stride {stride}, padding {padding} [pool.max2d]"
+        )
+    return _pooled("max_pool2d_halving", x, kernel_size, stride, padding)
+
+
+def _scattered_atomic(values, indices, shape: Shape):
+    """Zeros of this shape, with each value added at its flat index in its plane."""
+    device = device_of(values)
+    out = device.zeros(tuple(shape), values.dtype)
+    sizes = np.int64(values.size), *_integers(values.shape[2] * values.shape[3], shape[2] * shape[3])
+    indices = indices.astype(np.int32, copy=False)
+    device.launch("pool", "scatter_atomic", values.dtype, *over(values.size), values, indices, out, *sizes)
+    return out
+
+
+def _scattered_gather(values, indices, shape: Shape):
+    """The same, but each pixel looks for the values that name it."""
+    device = device_of(values)
+    H, W, I, J = _sides(shape, values.shape)
+    planes = _planes(shape)
+    out, indices = device.empty(tuple(shape), values.dtype), indices.astype(np.int32, copy=False)
+    hulls, reach = device.empty((planes, 2 * (I + J)), np.int32), device.empty((planes, 2 * (H + W)), np.int32)
+    device.launch("pool", "find_reach", values.dtype, (planes,), (THREADS,), indices, hulls, reach, H, W, I, J)
+    arrays = values, indices, reach, out
+    device.launch("pool", "scatter_gather", values.dtype, *over(out.size), *arrays, np.int64(out.size), H, W, I, J)
+    return out
+
+
+def max_pool2d(x, kernel_size: Pair, stride: Pair, padding: Pair):
+    """eq: pool.max2d"""
+    variant = "halving" if (kernel_size, stride, padding) == HALVING else "any"
+    return VARIANTS["max_pool2d"][variant](x, kernel_size, stride, padding)
+
+
+def max_pool2d_grad_x(gy, indices, x_shape: Shape):
+    """eq: pool.max2d_grad"""
+    return _scattered_gather(gy, indices, x_shape)
+
+
+def max_unpool2d(x, indices, output_size: Pair):
+    """eq: pool.unpool"""
+    return _scattered_gather(x, indices, (*x.shape[:2], *output_size))
+
+
+def max_unpool2d_grad_x(gy, indices):
+    """eq: pool.unpool_grad"""
+    device = device_of(gy)
+    out = device.empty(indices.shape, gy.dtype)
+    sizes = np.int64(out.size), *_integers(out.shape[2] * out.shape[3], gy.shape[2] * gy.shape[3])
+    arrays = gy, indices.astype(np.int32, copy=False), out
+    device.launch("pool", "max_unpool2d_grad_x", gy.dtype, *over(out.size), *arrays, *sizes)
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------------- mean
+
+
+def avg_pool2d(x, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool):
+    """eq: pool.avg2d"""
+    device = device_of(x)
+    y = device.empty(shapes.avg_pool2d(x, kernel_size, stride, padding, count_include_pad), x.dtype)
+    window = *_integers(*kernel_size, *stride, *padding), np.bool_(count_include_pad)
+    numbers = np.int64(y.size), *_sides(x.shape, y.shape), *window
+    device.launch("pool", "avg_pool2d", x.dtype, *over(y.size), x, y, *numbers)
+    return y
+
+
+def _spread(kernel: str, rung: str, gy, x_shape: Shape, *window):
+    """gy spread over its windows: by one thread for each of its elements, or gathered by one for each pixel."""
+    device = device_of(gy)
+    gx = (device.zeros if rung == "atomic" else device.empty)(tuple(x_shape), gy.dtype)
+    threads = gy.size if rung == "atomic" else gx.size
+    numbers = np.int64(threads), *_sides(x_shape, gy.shape), *window
+    device.launch("pool", f"{kernel}_{rung}", gy.dtype, *over(threads), gy, gx, *numbers)
+    return gx
+
+
+def _avg_pool_grad(
+    rung: str, gy, x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool
+):
+    window = *_integers(*kernel_size, *stride, *padding), np.bool_(count_include_pad)
+    return _spread("avg_pool2d_grad_x", rung, gy, x_shape, *window)
+
+
+def avg_pool2d_grad_x(gy, x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool):
+    """eq: pool.avg2d_grad"""
+    return _avg_pool_grad("gather", gy, x_shape, kernel_size, stride, padding, count_include_pad)
+
+
+# ----------------------------------------------------------------------------------------- mean of a given number of windows
+
+
+def _adaptive_avg_pool(rung: str, x, output_size: Pair):
+    device = device_of(x)
+    y = device.empty((*x.shape[:2], *output_size), x.dtype)
+    grid = over(y.size) if rung == "thread" else ((min(MOST_COLUMNS, y.size),), (THREADS,))
+    numbers = np.int64(y.size), *_sides(x.shape, y.shape)
+    device.launch("pool", f"adaptive_avg_pool2d_{rung}", x.dtype, *grid, x, y, *numbers)
+    return y
+
+
+def adaptive_avg_pool2d(x, output_size: Pair):
+    """eq: pool.adaptive_avg"""
+    pixels = x.shape[2] * x.shape[3] // (output_size[0] * output_size[1])
+    return _adaptive_avg_pool("block" if pixels >= LARGE_WINDOW else "thread", x, output_size)
+
+
+def adaptive_avg_pool2d_grad_x(gy, x_shape: Shape):
+    """eq: pool.adaptive_avg_grad"""
+    return _spread("adaptive_avg_pool2d_grad_x", "gather", gy, x_shape)
+
+
+VARIANTS = {
+    "max_pool2d": {"any": _max_pool_any, "halving": _max_pool_halving},
+    "max_pool2d_grad_x": {"atomic": _scattered_atomic, "gather": _scattered_gather},
+    "max_unpool2d": {
+        "atomic": lambda x, indices, size: _scattered_atomic(x, indices, (*x.shape[:2], *size)),
+        "gather": lambda x, indices, size: _scattered_gather(x, indices, (*x.shape[:2], *size)),
+    },
+    "avg_pool2d_grad_x": {rung: partial(_avg_pool_grad, rung) for rung in ("atomic", "gather")},
+    "adaptive_avg_pool2d": {rung: partial(_adaptive_avg_pool, rung) for rung in ("thread", "block")},
+    "adaptive_avg_pool2d_grad_x": {
+        rung: partial(_spread, "adaptive_avg_pool2d_grad_x", rung) for rung in ("atomic", "gather")
+    },
+}

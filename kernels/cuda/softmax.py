@@ -1,0 +1,71 @@
+"""Softmax and its logarithm on a GPU, along any axis of x, seen as (outer, K, inner). The ladder is in softmax.cu."""
+
+import math
+from functools import partial
+
+import numpy as np
+
+from minseg.kernels.cuda.device import device_of
+from minseg.kernels.cuda.grid import MOST_COLUMNS, THREADS, WARP, ceil_div
+
+FEW_CLASSES = 8
+"""Up to so many values, a row is less work than a warp's worth of threads is worth."""
+LONG_ROW = 4096
+"""From so many values on, a row keeps a whole block busy."""
+
+
+def _around(shape: tuple[int, ...], axis: int) -> tuple[int, int, int]:
+    """outer, K, inner: the product of what comes before the axis, the axis, and the product of what comes after it."""
+    axis %= len(shape)
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+def _launch(kernel: str, team: str, *arrays_and_axis):
+    """Run the kernel with one team a row, on arrays of one shape; the last argument is the axis."""
+    *arrays, axis = arrays_and_axis
+    x = arrays[0]
+    device = device_of(x)
+    out = device.empty(x.shape, x.dtype)
+    outer, K, inner = _around(x.shape, axis)
+    rows = outer * inner
+    teams = {"thread": THREADS, "warp": THREADS // WARP, "block": 1}[team]  # in a block
+    device.launch(
+        *("softmax", f"{kernel}_{team}", x.dtype, (min(MOST_COLUMNS, max(1, ceil_div(rows, teams))),), (THREADS,)),
+        *(*arrays, out, np.int64(rows), np.int32(K), np.int64(inner)),
+        shared_mem=THREADS * x.dtype.itemsize if team == "block" else 0,
+    )
+    return out
+
+
+VARIANTS = {
+    kernel: {team: partial(_launch, kernel, team) for team in ("thread", "block", "warp")}
+    for kernel in ("softmax", "softmax_grad_x", "log_softmax", "log_softmax_grad_x")
+}
+
+
+def _team(shape: tuple[int, ...], axis: int) -> str:
+    """Where neighbouring rows are neighbours in memory, or short, a thread has a row; else a warp, or for long rows a block."""
+    _, K, inner = _around(shape, axis)
+    if inner >= WARP or K <= FEW_CLASSES:
+        return "thread"
+    return "warp" if K < LONG_ROW else "block"
+
+
+def softmax(x, axis: int):
+    """eq: act.softmax"""
+    return VARIANTS["softmax"][_team(x.shape, axis)](x, axis)
+
+
+def softmax_grad_x(gy, y, axis: int):
+    """eq: act.softmax_grad"""
+    return VARIANTS["softmax_grad_x"][_team(y.shape, axis)](gy, y, axis)
+
+
+def log_softmax(x, axis: int):
+    """eq: act.log_softmax"""
+    return VARIANTS["log_softmax"][_team(x.shape, axis)](x, axis)
+
+
+def log_softmax_grad_x(gy, y, axis: int):
+    """eq: act.log_softmax_grad"""
+    return VARIANTS["log_softmax_grad_x"][_team(y.shape, axis)](gy, y, axis)

@@ -1,0 +1,211 @@
+"""The CUDA kernels on the emulator: every case and every rung in several thread orders and with every access looked at; then what
+the common cases are too small for: several blocks, sizes at the edges of blocks and packs, arrays that are not aligned.
+"""
+
+import functools
+import importlib
+
+import numpy as np
+import pytest
+
+from minseg.errors import Unsupported
+from minseg.kernels import emulator
+from minseg.kernels.cuda import loss, norm, optim, pool, softmax
+from minseg.kernels.cuda.grid import THREADS
+from minseg.kernels.emulator import ORDERS, launching, xp
+from minseg.kernels.spec import PRIMITIVES
+from minseg.testing.cases import cases
+from minseg.testing.conformance import as_tuple, conform
+
+pytestmark = pytest.mark.skipif(emulator.why_not() is not None, reason=str(emulator.why_not()))
+
+FAMILIES = ("pool", "resample", "activation", "softmax", "norm", "loss", "optim")
+EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 * THREADS + 1)
+"""Around a block of threads, and a block of packs of four."""
+
+
+def here(kernel):
+    """The kernel as a function of host arrays."""
+
+    @functools.wraps(kernel)
+    def call(*args):
+        results = kernel(*(xp.asarray(a) if isinstance(a, np.ndarray) else a for a in args))
+        return tuple(r.get() for r in results) if isinstance(results, tuple) else results.get()
+
+    return call
+
+
+def rungs() -> dict:
+    """Every kernel of the families: the chosen one of each primitive under its name, and every rung of its ladder."""
+    found = {}
+    for family in FAMILIES:
+        module = importlib.import_module(f"minseg.kernels.cuda.{family}")
+        for name in (p.name for p in PRIMITIVES.values() if p.family == family):
+            ladder = getattr(module, "VARIANTS", {}).get(name, {})
+            found |= {(name, rung): kernel for rung, kernel in ladder.items()} or {(name, ""): getattr(module, name)}
+    return found
+
+
+RUNGS = rungs()
+
+
+def bits(results) -> list[bytes]:
+    return [result.tobytes() for result in as_tuple(results)]
+
+
+def normal(*shape: int, dtype="float32") -> np.ndarray:
+    return np.random.default_rng(shape).standard_normal(shape).astype(dtype)
+
+
+# ------------------------------------------------------------------------------------------------- every case, every rung
+
+
+def in_domain(name: str, kernel, dtype: str):
+    """(case's name, arguments) of each case that the rung is made for; there must be one."""
+    covered = 0
+    for case in cases(name):
+        args = case.arguments(dtype)
+        try:
+            here(kernel)(*args)
+        except Unsupported:
+            continue
+        covered += 1
+        yield case.name, args
+    assert covered
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "rung"), RUNGS)
+def test_conforms_whatever_the_order_of_threads(name: str, rung: str, dtype: str):
+    """And to the same bits, but for atomicAdd, which takes whoever comes first."""
+    kernel = here(RUNGS[name, rung])
+    for case, args in in_domain(name, RUNGS[name, rung], dtype):
+        seen = []
+        for order in ORDERS:
+            with launching("fast", order, seed=1):
+                seen.append(bits(kernel(*args)))
+        assert rung == "atomic" or seen.count(seen[0]) == len(ORDERS), f"{case}: the order of threads shows"
+        with launching("fast", "shuffled", seed=2):
+            try:
+                conform(name, kernel, args)
+            except AssertionError as failure:
+                raise AssertionError(f"{case}: {failure}") from None
+
+
+@pytest.mark.parametrize(("name", "rung"), RUNGS)
+def test_no_access_is_stray_or_raced_for(name: str, rung: str):
+    """The emulator's checked mode looks at every access, and raises EmulatorError on the first bad one."""
+    for _, args in in_domain(name, RUNGS[name, rung], "float32"):
+        with launching("checked"):
+            here(RUNGS[name, rung])(*args)
+
+
+# ------------------------------------------------------------------------------------------------ beyond the common cases
+
+PLANES = normal(2, 3, 65, 43)  # 5590 pixels a channel: two blocks share it
+LABELS = np.random.default_rng(0).integers(0, 3, (2, 65, 43)).astype(np.uint8)
+STATISTICS = np.zeros(3, np.float32), np.ones(3, np.float32)
+LARGE = {
+    "batch_norm_stats": (PLANES,),
+    "batch_norm": (PLANES, *STATISTICS, None, None, 1e-5),
+    "batch_norm_grad": (normal(2, 3, 65, 43), PLANES, *STATISTICS, None, 1e-5),
+    "batch_norm_relu_grad": (normal(2, 3, 65, 43), PLANES, *STATISTICS, None, normal(3), 1e-5),
+    "cross_entropy": (PLANES, LABELS, None, 255),
+    "dice_sums": (np.abs(PLANES), LABELS, 0, 2),
+    "max_pool2d": (PLANES, (2, 3), (2, 1), (1, 1)),
+    "adaptive_avg_pool2d": (PLANES, (2, 1)),
+    "resize_bilinear": (PLANES, (97, 60)),
+    "resize_bilinear_grad_x": (normal(2, 3, 97, 60), PLANES.shape),
+    "softmax": (normal(3, 1000), 1),
+    "log_softmax": (normal(2, 5000), 1),
+    "softmax_grad_x": (normal(2, 2, 700), np.full((2, 2, 700), 1 / 700, np.float32), 2),
+}
+
+
+def rungs_of(*names: str) -> list[tuple[str, str]]:
+    return [key for key in RUNGS if key[0] in names]
+
+
+@pytest.mark.parametrize(("name", "rung"), rungs_of(*LARGE))
+def test_several_blocks_conform(name: str, rung: str):
+    """One is left out: halving is for other windows than this."""
+    if (name, rung) == ("max_pool2d", "halving"):
+        return
+    with launching("fast", "shuffled", seed=3):
+        conform(name, here(RUNGS[name, rung]), LARGE[name])
+
+
+@pytest.mark.parametrize("n", EDGES)
+def test_sizes_around_blocks_and_packs_conform(n: int):
+    with launching("checked"):
+        conform("relu", here(RUNGS["relu", ""]), (normal(n),))
+        conform("mse_loss_grad_a", here(loss.mse_loss_grad_a), (normal(n), normal(n) + 1, normal(n) - 1))
+        p, g, m, v = normal(4, n)
+        conform("adam_update", here(optim.adam_update), (p, g, m, v**2, 3, 1e-3, 0.9, 0.999, 1e-8, 1e-2))
+        conform("rmsprop_update", here(optim.rmsprop_update), (p, g, v**2, 1e-3, 0.99, 1e-8, 1e-2))
+
+
+@pytest.mark.parametrize("moved", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
+def test_arrays_that_begin_between_packs_are_read_one_by_one(moved):
+    """Sixteen bytes at once from another address are an error on a GPU, and in the checked mode."""
+    whole = [xp.asarray(normal(4 * THREADS + 9, dtype="float64") + k) for k in range(3)]
+    g, a, target = (array[start : start + 4 * THREADS + 5] for array, start in zip(whole, moved, strict=True))
+    with launching("checked"):
+        ga = loss.mse_loss_grad_a(g, a, target)
+        new_p, new_v = optim.rmsprop_update(g, a, target**2, 1e-3, 0.99, 1e-8, 0.0)
+    np.testing.assert_allclose(ga.get(), 2 * g.get() * (a.get() - target.get()), rtol=1e-15)
+    np.testing.assert_allclose(new_v.get(), 0.99 * target.get() ** 2 + 0.01 * a.get() ** 2, rtol=1e-14)
+    np.testing.assert_allclose(new_p.get(), g.get() - 1e-3 * a.get() / (np.sqrt(new_v.get()) + 1e-8), rtol=1e-14)
+
+
+@pytest.mark.parametrize("rung", ["atomic", "gather"])
+def test_unpooling_takes_indices_of_no_pooling(rung: str):
+    """In any order, several times the same, and some pixels never."""
+    indices = np.random.default_rng(0).integers(0, 7 * 9, (2, 3, 4, 5)).astype(np.int32)
+    conform("max_unpool2d", here(pool.VARIANTS["max_unpool2d"][rung]), (normal(2, 3, 4, 5), indices, (7, 9)))
+    everywhere = np.broadcast_to(np.int32(62), (2, 3, 4, 5)).copy()
+    conform("max_unpool2d", here(pool.VARIANTS["max_unpool2d"][rung]), (normal(2, 3, 4, 5), everywhere, (7, 9)))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_labels_may_be_any_integers(dtype: str):
+    target = LABELS[:, :4, :5].astype(dtype)
+    z = PLANES[:, :, :4, :5].copy()
+    conform("cross_entropy", here(loss.cross_entropy), (z, target, None, 1))
+    conform("dice_sums", here(loss.dice_sums), (np.abs(z), target, 0, 1))
+
+
+@pytest.mark.parametrize("ignore_index", [-100, 1000])
+def test_an_ignore_index_outside_the_labels_dtype_ignores_nothing(ignore_index: int):
+    """-100 as a uint8 would be 156."""
+    z, target = np.zeros((1, 160, 2, 2), np.float32), np.full((1, 2, 2), 156, np.uint8)
+    conform("cross_entropy", here(loss.cross_entropy), (z, target, None, ignore_index))
+
+
+def test_halving_is_the_general_max_pooling_also_for_nan_and_ties():
+    rng = np.random.default_rng(0)
+    x = np.round(normal(2, 3, 11, 14))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[rng.random(x.shape) < 0.2] = -np.inf
+    fast, general = (here(pool.VARIANTS["max_pool2d"][rung])(x, *pool.HALVING) for rung in ("halving", "any"))
+    assert bits(fast) == bits(general)
+
+
+@pytest.mark.parametrize("rung", norm.VARIANTS["batch_norm_stats"])
+def test_statistics_do_not_cancel_far_from_zero(rung: str):
+    """In float64 the mean of squares minus the squared mean would lose all sixteen digits of a variance of 1 about 1e8."""
+    x = np.array([-1.0, 1.0]).repeat(2500).reshape(1, 1, 50, 100) + 1e8
+    mean, var = here(norm.VARIANTS["batch_norm_stats"][rung])(x)
+    assert (mean[0], var[0]) == (1e8, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "team"),
+    [((2, 4, 64, 64), 1, "thread"), ((10, 4), 1, "thread"), ((64, 64), -1, "warp"), ((2, 5000), 1, "block")],
+)
+def test_softmax_has_a_team_that_fits_the_row(monkeypatch, shape, axis, team):
+    called = []
+    for name in softmax.VARIANTS["softmax"]:
+        monkeypatch.setitem(softmax.VARIANTS["softmax"], name, lambda x, axis, name=name: called.append(name))
+    softmax.softmax(np.empty(shape, np.float32), axis)
+    assert called == [team]
