@@ -21,6 +21,7 @@ if _find_spec("minseg.kernels") is None:
 from minseg import ops
 from minseg.autograd import Tensor, gradcheck, no_grad, tensor
 from minseg.backend import available_backends, use_backend
+from minseg.kernels.precision import precise
 
 __version__ = "0.1.0"
-__all__ = ["Tensor", "available_backends", "gradcheck", "no_grad", "ops", "tensor", "use_backend"]
+__all__ = ["Tensor", "available_backends", "gradcheck", "no_grad", "ops", "precise", "tensor", "use_backend"]

@@ -81,6 +81,12 @@ def _add_train(commands) -> None:
     option("--widths", type=_integers, metavar="A,B,C", help="channels of each level of the U-Net, as in 8,16,32")
     option("--backend", help="numpy, numba, cupy, emulator or auto (default)")
     option(
+        "--precise",
+        action="store_true",
+        default=None,
+        help="round like the definition: convolutions without Winograd's transforms",
+    )
+    option(
         "--loss", help="ce (cross-entropy), focal, dice, jaccard, bce, mse, or a sum such as ce+dice or ce+0.5*jaccard"
     )
     option(
@@ -389,10 +395,12 @@ def predict(args) -> int:
 def _open_run(args):
     from minseg import runs
     from minseg.backend import use_backend
+    from minseg.kernels.precision import precise
 
     _use_threads(args.threads)
     settings, _ = runs.read_config(args.folder)
     use_backend(args.backend or settings.backend)
+    precise(settings.precise)
     return runs.open_run(args.folder)
 
 

@@ -15,6 +15,7 @@ from minseg.backend import get, use_backend
 from minseg.data import SegmentationData
 from minseg.errors import ArgumentError, FileError, MinsegError, nearest_names
 from minseg.files import read_json, write_json
+from minseg.kernels.precision import precise
 from minseg.metrics import BoundaryF1, ConfusionMatrix, Measures
 from minseg.postprocess import dense_crf
 from minseg.training import Trainer
@@ -30,6 +31,7 @@ class Settings:
     model: str = "unet"
     widths: tuple[int, ...] | None = None
     backend: str = "auto"
+    precise: bool = False
     loss: str = "ce"
     class_weights: str | None = None
     optimizer: str = "adam"
@@ -138,6 +140,7 @@ def class_weights(settings: Settings, data: SegmentationData) -> np.ndarray | No
 def prepare(settings: Settings, out: str | os.PathLike, progress: bool = True) -> tuple[Trainer, SegmentationData]:
     """Open the data and make model, optimizer, loss and loader: a Trainer that is ready to ``fit`` or to ``resume``."""
     use_backend(settings.backend)
+    precise(settings.precise)
     data = datasets.open_data(settings.data, settings.classes, settings.seed)
     model = build_model(settings, data.in_channels, data.num_classes)
     loader = datasets.Loader(

@@ -16,6 +16,7 @@ from PIL import Image
 import minseg
 from minseg import backend
 from minseg.cli import main
+from minseg.kernels.precision import is_precise
 from minseg.testing.faults import full_disk
 from minseg.weights import load_weights, save_weights
 
@@ -28,6 +29,7 @@ def in_a_folder_of_its_own(tmp_path, monkeypatch):
     before = backend.current().name
     yield
     minseg.use_backend(before)
+    minseg.precise(False)
 
 
 def write_pictures(root: Path, count=6, size=(40, 36)):
@@ -57,6 +59,20 @@ def trained(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "run"
     assert main(["train", "--data", f"folder:{pictures}", *QUICK, "--out", str(out)]) == 0
     return out
+
+
+def test_precise_is_a_setting_of_the_run(pictures, capsys):
+    """It holds while training, is kept in config.json, and holds again where the run is used or resumed."""
+    assert main(["train", "--data", f"folder:{pictures}", *QUICK, "--precise", "--out", "run"]) == 0
+    assert is_precise()
+    assert json.loads(Path("run/config.json").read_text())["settings"]["precise"] is True
+    minseg.precise(False)
+    assert main(["evaluate", "run"]) == 0
+    assert is_precise()
+    assert main(["train", "--data", f"folder:{pictures}", *QUICK, "--out", "other"]) == 0
+    assert not is_precise()
+    assert main(["train", "--resume", "run"]) == 0
+    assert is_precise()
 
 
 def fails(capsys, *argv, code=2) -> str:

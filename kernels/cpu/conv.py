@@ -1,14 +1,19 @@
-"""Convolution on the CPU: which rung of the ladder computes it.
+"""Convolution on the CPU: a ladder of rungs, each faster than the one before it and less general, and the choice among them.
 
-conv_im2col.py: columns in strips, and a matrix product in registers. conv_tile.py: the same without copying columns.
+conv_im2col.py       columns in strips, and a matrix product in registers          any shape, both dtypes
+conv_tile.py         the same without copying columns                              any shape, both dtypes
+conv_winograd_f2.py  16 products for 2x2 outputs instead of 36                     3x3, stride and dilation 1, float32
+conv_winograd_f4.py  36 products for 4x4 outputs instead of 144                    the same
 """
 
 from numba import prange
 
-from minseg.kernels import memory
-from minseg.kernels.cpu import conv_im2col, conv_tile
+from minseg.kernels import memory, shapes
+from minseg.kernels.cpu import conv_im2col, conv_tile, conv_winograd_f2, conv_winograd_f4
 from minseg.kernels.cpu.conv_im2col import col2im, im2col
+from minseg.kernels.cpu.conv_winograd import applies
 from minseg.kernels.cpu.jit import SUMMING, parallel_kernel
+from minseg.kernels.precision import is_precise
 from minseg.kernels.spec import Pair, Shape
 
 __all__ = [
@@ -22,27 +27,68 @@ __all__ = [
     "im2col",
 ]
 
-RUNGS = {"im2col": conv_im2col, "tile": conv_tile}
+RUNGS = {
+    "im2col": conv_im2col,
+    "tile": conv_tile,
+    "winograd_f2": conv_winograd_f2,
+    "winograd_f4": conv_winograd_f4,
+}
 
 VARIANTS = {
     name: {rung: getattr(module, name) for rung, module in RUNGS.items()}
     for name in ("conv2d", "conv2d_grad_x", "conv2d_grad_w", "conv_transpose2d")
 }
 
+CHANNELS_ENOUGH = 8  # fewer on either side, and transforming the pixels costs more than the products that it saves; ...
+KERNELS_ENOUGH = 128  # ... so it does with few kernels, and ...
+TILES_ENOUGH = {"winograd_f4": 64, "winograd_f2": 128}  # ... with few tiles, transforming the kernels
+
+
+def choose(dtype, images: int, ins: int, outs: int, size: Pair, kernel_size: Pair, stride: Pair, dilation: Pair) -> str:
+    """The fastest rung for ``images`` of this many channels (of a group), whose windows number ``size``."""
+    if is_precise() or not applies(dtype, kernel_size, stride, dilation):
+        return "tile"
+    if min(ins, outs) < CHANNELS_ENOUGH or ins * outs < KERNELS_ENOUGH:
+        return "tile"
+    for rung, m in (("winograd_f4", 4), ("winograd_f2", 2)):
+        if images * -(-size[0] // m) * -(-size[1] // m) >= TILES_ENOUGH[rung]:
+            return rung
+    return "tile"
+
+
+def rung_of(primitive: str, *args) -> str:
+    """The rung that computes a primitive on these arguments."""
+    match primitive, args:
+        case "conv2d", (x, w, _, stride, _, dilation, groups):
+            images, outs, *size = shapes.conv2d(*args)
+            ins, outs = w.shape[1], outs // groups
+        case "conv2d_grad_x", (x, w, x_shape, stride, _, dilation, groups):
+            images, ins, outs, size = len(x), len(w) // groups, w.shape[1], x_shape[2:]
+        case "conv_transpose2d", (x, w, _, stride, _, _, dilation, groups):
+            images, outs, *size = shapes.conv_transpose2d(*args)
+            ins, outs = len(w) // groups, outs // groups
+        case "conv2d_grad_w", (gy, x, w_shape, stride, _, dilation, groups):
+            images, ins, outs, size = len(gy), w_shape[1], w_shape[0] // groups, gy.shape[2:]
+            return choose(x.dtype, images, ins, outs, size, w_shape[2:], stride, dilation)
+    return choose(x.dtype, images, ins, outs, size, w.shape[2:], stride, dilation)
+
 
 def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.corr2d"""
-    return conv_tile.conv2d(x, w, b, stride, padding, dilation, groups)
+    args = x, w, b, stride, padding, dilation, groups
+    return VARIANTS["conv2d"][rung_of("conv2d", *args)](*args)
 
 
 def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.grad_x"""
-    return conv_tile.conv2d_grad_x(gy, w, x_shape, stride, padding, dilation, groups)
+    args = gy, w, x_shape, stride, padding, dilation, groups
+    return VARIANTS["conv2d_grad_x"][rung_of("conv2d_grad_x", *args)](*args)
 
 
 def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.grad_w"""
-    return conv_tile.conv2d_grad_w(gy, x, w_shape, stride, padding, dilation, groups)
+    args = gy, x, w_shape, stride, padding, dilation, groups
+    return VARIANTS["conv2d_grad_w"][rung_of("conv2d_grad_w", *args)](*args)
 
 
 @parallel_kernel(fastmath=SUMMING)
@@ -67,4 +113,5 @@ def conv2d_grad_b(gy):
 
 def conv_transpose2d(x, w, b, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int):
     """eq: conv.transpose2d"""
-    return conv_tile.conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
+    args = x, w, b, stride, padding, output_padding, dilation, groups
+    return VARIANTS["conv_transpose2d"][rung_of("conv_transpose2d", *args)](*args)

@@ -136,7 +136,7 @@ def forward_strip(x, image, groups, win, i0, rows, pitch, offset, panels, bias, 
     gather_columns(x, image, win, i0, rows, cols, 0, pitch)
     for block in range(blocks):
         p = CHANNELS * K * (image % groups * blocks + block)
-        product(cols, 0, offset, 0, K, length, panels, p, out, pitch)
+        product(cols, 0, offset, 0, K, length, panels, p, out, 0, pitch)
         for m in range(min(CHANNELS, O - CHANNELS * block)):
             o = CHANNELS * block + m
             to = (image * O + o) * pixels + i0 * win.J
@@ -168,7 +168,7 @@ def backward_image(gy, image, groups, win, most, pitch, offset, panels, x):
             strip[o * pitch : o * pitch + length] = gy[at : at + length]
         for block in range(blocks):
             p = CHANNELS * O * (image % groups * blocks + block)
-            product(strip, 0, offset, 0, O, length, panels, p, cols, pitch)
+            product(strip, 0, offset, 0, O, length, panels, p, cols, 0, pitch)
             k0, k1 = CHANNELS * block, min(K, CHANNELS * (block + 1))
             scatter_columns(cols, 0, pitch, k0, k1, image, win, i0, rows, x)
 

@@ -94,11 +94,11 @@ def store_three(out, to, v):
 
 
 @kernel
-def product(rows, origin, offset, k0, k1, length, panels, p, out, step):
-    """out[m step + j] = sum_k w[m, k] rows[origin + offset[k] + j] for CHANNELS m and ``length`` pixels j, rounded up to tiles.
+def product(rows, origin, offset, k0, k1, length, panels, p, out, first, step):
+    """out[first + m step + j] = sum_k w[m, k] rows[origin + offset[k] + j] for CHANNELS m and ``length`` pixels j.
 
-    The sums of a tile stay in registers over all k: with 8 channels, 24 multiply-adds for 3 loads and 8 broadcasts, and no store
-    before the end.
+    The length is rounded up to tiles. The sums of a tile stay in registers over all k: with 8 channels, 24 multiply-adds for 3
+    loads and 8 broadcasts, and no store before the end.
     """
     zero = splat(rows, 0)
     out = pointer(out)
@@ -116,6 +116,7 @@ def product(rows, origin, offset, k0, k1, length, panels, p, out, step):
                 f = add_scaled(f, splat_at(panels, w + 5), x)
                 g = add_scaled(g, splat_at(panels, w + 6), x)
                 h = add_scaled(h, splat_at(panels, w + 7), x)
+        to += first
         store_three(out, to, a)
         store_three(out, to + step, b)
         store_three(out, to + 2 * step, c)

@@ -187,7 +187,7 @@ def correlate_strip(job, x, s, offset, start, panels, bias, y, target, splits):
         k0, k1 = s.C * start[f], s.C * start[f + 1]
         for block in range(blocks * split // splits, blocks * (split + 1) // splits):
             p = CHANNELS * (k0 * blocks * s.groups + (group * blocks + block) * (k1 - k0))
-            product(strip, origin, offset, k0, k1, length, panels, p, out, reach)
+            product(strip, origin, offset, k0, k1, length, panels, p, out, 0, reach)
             o, count = group * O + CHANNELS * block, min(CHANNELS, O - CHANNELS * block)
             put_block(out, reach, s, target, f, n, images, i, rows, o, count, bias, y)
 

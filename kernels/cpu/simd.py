@@ -117,6 +117,37 @@ def store(typing, array, i, v):
 
 
 @intrinsic
+def load_each(typing, array, i, step, like):
+    """As many vectors as the tuple ``like`` has items, ``step`` numbers apart: the first is load(array, i)."""
+    vector = Vector(array.dtype)
+
+    def generate(context, builder, signature, args):
+        address, loaded = _address(context, builder, signature, args), []
+        for _ in range(like.count):
+            loaded.append(
+                builder.load(builder.bitcast(address, vector.llvm.as_pointer()), align=array.dtype.bitwidth // 8)
+            )
+            address = builder.gep(address, [args[2]])
+        return context.make_tuple(builder, signature.return_type, loaded)
+
+    return types.UniTuple(vector, like.count)(array, types.intp, types.intp, like), generate
+
+
+@intrinsic
+def store_each(typing, array, i, step, vectors):
+    """The vectors of a tuple to array[i], array[i + step] and so on."""
+
+    def generate(context, builder, signature, args):
+        address = _address(context, builder, signature, args)
+        for v in cgutils.unpack_tuple(builder, args[3]):
+            builder.store(v, builder.bitcast(address, v.type.as_pointer()), align=array.dtype.bitwidth // 8)
+            address = builder.gep(address, [args[2]])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, vectors), generate
+
+
+@intrinsic
 def splat(typing, like, number):
     """The number in every lane, in the precision of the array ``like``."""
     vector = Vector(like.dtype)
@@ -125,6 +156,16 @@ def splat(typing, like, number):
         return _splat(builder, vector, args[1])
 
     return vector(like, like.dtype), generate
+
+
+@intrinsic
+def splat_like(typing, v, number):
+    """The whole number in every lane of a vector like v."""
+
+    def generate(context, builder, signature, args):
+        return _splat(builder, v, builder.sitofp(args[1], _FLOAT[v.scalar]))
+
+    return v(v, types.intp), generate
 
 
 @intrinsic
@@ -151,6 +192,40 @@ def lane_sum(typing, v):
         return builder.extract_element(total, _I32(0))
 
     return v.scalar(v), generate
+
+
+def _lanes_of_both(first: list[int], second: list[int]):
+    """An intrinsic (a, b) that picks two vectors from the lanes of a, numbered from 0, and those of b after them."""
+
+    @intrinsic
+    def operation(typing, a, b):
+        def generate(context, builder, signature, args):
+            masks = (ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (first, second))
+            picked = [builder.shuffle_vector(*args, mask) for mask in masks]
+            return context.make_tuple(builder, signature.return_type, picked)
+
+        return types.UniTuple(a, 2)(a, a), generate
+
+    return operation
+
+
+unzip = _lanes_of_both(list(range(0, 2 * LANES, 2)), list(range(1, 2 * LANES, 2)))
+"""(even lanes, odd lanes) of a and, after it, b."""
+
+_ALTERNATELY = [lane for k in range(LANES) for lane in (k, LANES + k)]
+interleave = _lanes_of_both(_ALTERNATELY[:LANES], _ALTERNATELY[LANES:])
+"""The inverse: a's and b's lanes alternately, in two vectors."""
+
+
+@intrinsic
+def shifted(typing, v, last):
+    """Every lane moved down by one place, and a number in the last."""
+
+    def generate(context, builder, signature, args):
+        mask = ir.Constant(ir.VectorType(_I32, LANES), list(range(1, LANES + 1)))
+        return builder.shuffle_vector(args[0], _splat(builder, v, args[1]), mask)
+
+    return v(v, v.scalar), generate
 
 
 def _arithmetic(instruction: str):

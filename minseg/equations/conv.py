@@ -34,6 +34,37 @@ def sizes(letters: str) -> tuple[Symbol, ...]:
     return tuple(symbol for symbol in SIZES if symbol.latex in letters)
 
 
+def winograd(m: int) -> Equation:
+    """F(m x m, 3x3), for one tile."""
+    n = m + 2
+    return Equation(
+        id=f"conv.winograd_f{m}",
+        title=f"a tile of {m}x{m} outputs by Winograd's transforms",
+        latex=(
+            rf"y_{{i,j}} = \sum_{{p=0}}^{{{n - 1}}}\sum_{{q=0}}^{{{n - 1}}} A_{{p,i}}\, A_{{q,j}}"
+            r"\left(\sum_{r=0}^{2}\sum_{s=0}^{2} G_{p,r}\, w_{r,s}\, G_{q,s}\right)"
+            rf"\left(\sum_{{u=0}}^{{{n - 1}}}\sum_{{v=0}}^{{{n - 1}}} B_{{u,p}}\, x_{{u,v}}\, B_{{v,q}}\right)"
+        ),
+        symbols=(
+            Symbol("x", "pixels that a tile's windows see", f"({n}, {n})"),
+            Symbol("w", "one kernel, not rotated", "(3, 3)"),
+            Symbol("A", "makes outputs of products", f"({n}, {m})"),
+            Symbol("B", "transforms pixels", f"({n}, {n})"),
+            Symbol("G", "transforms kernels", f"({n}, 3)"),
+        ),
+        sources=(
+            paper("A. Lavin, S. Gray: Fast Algorithms for Convolutional Neural Networks, CVPR 2016, arXiv 1509.09308"),
+        ),
+        operations=("minseg.ops.conv2d",),
+        primitives=("conv2d",),
+        note=(
+            "Y = A^T [(G g G^T) * (B^T d B)] A, which is conv.corr2d for stride and dilation 1, with "
+            f"{n * n} products for {m * m} outputs instead of {9 * m * m}. They are summed over the channels before A sees them. "
+            "kernels/winograd.py computes the matrices from their points. In float32 it rounds more than the definition."
+        ),
+    )
+
+
 IVERSON = "A relation in brackets is 1 where it holds, else 0."
 
 D1_CONVOLUTION = r"y(x,y) = \sum_{i=1}^{k}\sum_{j=1}^{k}w(i,j) \cdot x(x-i,y-j)"
@@ -345,6 +376,8 @@ EQUATIONS = (
             "Doubly-blocked Toeplitz for s = 1: the same few weights again and again, and mostly zeros."
         ),
     ),
+    winograd(2),
+    winograd(4),
     Equation(
         id="conv.receptive_field",
         title="how many pixels in a row one output sees through several layers",

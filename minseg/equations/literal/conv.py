@@ -283,6 +283,29 @@ def conv_toeplitz(w, s, d, P, H, W):
     return T
 
 
+def conv_winograd_f2(x, w, A, B, G):
+    """First the kernel and the pixels, then the products, then the outputs."""
+    n, m = A.shape
+    U, V, y = np.zeros((n, n)), np.zeros((n, n)), np.zeros((m, m))
+    for p in range(n):
+        for q in range(n):
+            for r in range(3):
+                for s in range(3):
+                    U[p, q] += G[p, r] * w[r, s] * G[q, s]
+            for u in range(n):
+                for v in range(n):
+                    V[p, q] += B[u, p] * x[u, v] * B[v, q]
+    for i in range(m):
+        for j in range(m):
+            for p in range(n):
+                for q in range(n):
+                    y[i, j] += A[p, i] * (U[p, q] * V[p, q]) * A[q, j]
+    return y
+
+
+conv_winograd_f4 = conv_winograd_f2  # with other matrices
+
+
 def conv_receptive_field(k, d, s):
     r = 1
     step = 1  # pixels of the input between neighbours of this layer's input: the product of the strides before it

@@ -6,7 +6,7 @@ import numpy as np
 
 from minseg import backend, ops
 from minseg.autograd import tensor
-from minseg.kernels import shapes
+from minseg.kernels import shapes, winograd
 from minseg.testing.equations import Sample
 from minseg.testing.samples.backward import gradient
 
@@ -265,6 +265,24 @@ def conv_toeplitz(rng: np.random.Generator) -> Iterator[Sample]:
         I, J = shapes.conv_size(H, R, s, P, d), shapes.conv_size(W, S, s, P, d)
         values = _values(s, d, P, w=w, R=R, S=S)
         yield Sample(values, (O, I, J, C, H, W), code, extra={"H": H, "W": W})
+
+
+def _conv_winograd(rng: np.random.Generator, m: int) -> Iterator[Sample]:
+    A, B, G = winograd.transforms(m)
+    x, w = rng.standard_normal((m + 2, m + 2)), rng.standard_normal((3, 3))
+    yield Sample(
+        {"x": x, "w": w, "A": A, "B": B, "G": G},
+        (m, m),
+        lambda: ops.conv2d(tensor(x[None, None]), tensor(w[None, None])).numpy()[0, 0],
+    )
+
+
+def conv_winograd_f2(rng: np.random.Generator) -> Iterator[Sample]:
+    yield from _conv_winograd(rng, 2)
+
+
+def conv_winograd_f4(rng: np.random.Generator) -> Iterator[Sample]:
+    yield from _conv_winograd(rng, 4)
 
 
 def conv_receptive_field(rng: np.random.Generator) -> Iterator[Sample]:
