@@ -17,7 +17,7 @@ MOST_ROWS = 65535
 MOST_PARTS = 256
 """Blocks that share one sum, at most: its second stage adds up so many numbers one after the other."""
 
-PIXELS_A_THREAD = 16
+NUMBERS_A_THREAD = 16
 """Fewer numbers to add up are not worth another block."""
 
 
@@ -37,4 +37,4 @@ def striding(n: int) -> tuple[tuple[int], tuple[int]]:
 
 def parts_of(n: int) -> int:
     """How many blocks share a sum of n numbers."""
-    return min(MOST_PARTS, ceil_div(n, THREADS * PIXELS_A_THREAD))
+    return min(MOST_PARTS, ceil_div(n, THREADS * NUMBERS_A_THREAD))

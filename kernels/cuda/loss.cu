@@ -7,8 +7,10 @@
 // Element by element: `map` of common.cuh. Dice: sums over all pixels, in double, in two stages: many blocks sum a part each, and a
 // second launch adds the parts in a fixed order. How the threads of a block add up what they have is the ladder of dice_sums:
 //
-//   shared     folded by halves in shared memory, with a barrier after each of 8 foldings.
-//   shuffles   each warp by shuffles, then the 8 warps' sums: two barriers.
+//   shared     folded by halves in shared memory, with a barrier after each of 8 foldings; at the last ones a few threads work and
+//              all others wait.
+//   shuffles   each warp by shuffles, from register to register, then the 8 warps' sums: two barriers instead of ten. What is gained
+//              is latency at a block's end, so it shows where a block has few pixels, and is nothing where it has many.
 //
 // An ignored pixel counts nothing, whatever its logits are: loss and gradient are 0 there even for NaN or infinity. Labels may be any
 // integers; there is a kernel for bytes, which is what label images are made of, and one for 64 bits, to which the host converts all
@@ -23,6 +25,7 @@ typedef unsigned char byte;
 // The class weight of a label; without weights, 1. (`weight` is then any pointer.)
 __device__ inline real class_weight(const real* weight, bool weighted, index label) { return weighted ? weight[label] : real(1); }
 
+// eq: loss.ce
 // With z' = z - max z, lse - z_t is log sum exp(z') - z'_t: large logits cost no digits. A NaN is no maximum unless it comes first;
 // exp(z - m) hands it on either way.
 template <class Label>
@@ -43,6 +46,7 @@ __device__ void cross_entropy(
     loss[i] = t == ignore_index ? real(0) : class_weight(weight, weighted, t) * (log_sum - (z[t * L] - m));
 }
 
+// eq: loss.ce_grad
 template <class Label>
 __device__ void cross_entropy_grad_z(
     const real* g, const real* z, const real* lse, const Label* target, const real* weight, real* gz,
@@ -58,28 +62,24 @@ __device__ void cross_entropy_grad_z(
     }
 }
 
-// eq: loss.ce
 extern "C" __global__ void cross_entropy_bytes(
     const real* z, const byte* target, const real* weight, real* loss, real* lse,
     index pixels, int K, index L, bool weighted, index ignore_index) {
     cross_entropy(z, target, weight, loss, lse, pixels, K, L, weighted, ignore_index);
 }
 
-// eq: loss.ce
 extern "C" __global__ void cross_entropy_integers(
     const real* z, const index* target, const real* weight, real* loss, real* lse,
     index pixels, int K, index L, bool weighted, index ignore_index) {
     cross_entropy(z, target, weight, loss, lse, pixels, K, L, weighted, ignore_index);
 }
 
-// eq: loss.ce_grad
 extern "C" __global__ void cross_entropy_grad_z_bytes(
     const real* g, const real* z, const real* lse, const byte* target, const real* weight, real* gz,
     index pixels, int K, index L, bool weighted, index ignore_index) {
     cross_entropy_grad_z(g, z, lse, target, weight, gz, pixels, K, L, weighted, ignore_index);
 }
 
-// eq: loss.ce_grad
 extern "C" __global__ void cross_entropy_grad_z_integers(
     const real* g, const real* z, const real* lse, const index* target, const real* weight, real* gz,
     index pixels, int K, index L, bool weighted, index ignore_index) {
@@ -112,12 +112,13 @@ extern "C" __global__ void mse_loss_grad_a(const real* g, const real* a, const r
 
 // --------------------------------------------------------------------------------------------------------------------- Dice
 
-// What one thread adds up for channel blockIdx.x: the sums of p g, of p and of g over every pixel that it comes to, the blocks of
-// a channel taking turns.
+// The sums of p g, of p and of g.
 struct DiceSums {
     double both, all_p, all_g;
 };
 
+// eq: loss.dice_sums
+// Those of one thread, for channel blockIdx.x: it comes to every gridDim.y blockDim.x-th pixel.
 template <class Label>
 __device__ DiceSums dice_of_thread(
     const real* p, const Label* target, index pixels, int K, index L, index first_label, index ignore_index) {
@@ -145,7 +146,6 @@ __device__ inline void store_part(DiceSums sums, double* parts, int K) {
     parts[2 * K] = sums.all_g;
 }
 
-// eq: loss.dice_sums
 extern "C" __global__ void dice_sums_shared_bytes(
     const real* p, const byte* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
@@ -153,7 +153,6 @@ extern "C" __global__ void dice_sums_shared_bytes(
     store_part({folded_sum(sums.both, scratch), folded_sum(sums.all_p, scratch), folded_sum(sums.all_g, scratch)}, parts, K);
 }
 
-// eq: loss.dice_sums
 extern "C" __global__ void dice_sums_shared_integers(
     const real* p, const index* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
@@ -161,7 +160,6 @@ extern "C" __global__ void dice_sums_shared_integers(
     store_part({folded_sum(sums.both, scratch), folded_sum(sums.all_p, scratch), folded_sum(sums.all_g, scratch)}, parts, K);
 }
 
-// eq: loss.dice_sums
 extern "C" __global__ void dice_sums_shuffles_bytes(
     const real* p, const byte* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
@@ -169,7 +167,6 @@ extern "C" __global__ void dice_sums_shuffles_bytes(
     store_part({block_sum(sums.both, scratch), block_sum(sums.all_p, scratch), block_sum(sums.all_g, scratch)}, parts, K);
 }
 
-// eq: loss.dice_sums
 extern "C" __global__ void dice_sums_shuffles_integers(
     const real* p, const index* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
@@ -177,7 +174,7 @@ extern "C" __global__ void dice_sums_shuffles_integers(
     store_part({block_sum(sums.both, scratch), block_sum(sums.all_p, scratch), block_sum(sums.all_g, scratch)}, parts, K);
 }
 
-// eq: loss.dice_sums. The parts of each of the 3 K sums, one after the other.
+// Second stage: the parts of each of the 3 K sums, one after the other.
 extern "C" __global__ void add_parts(const double* parts, real* sums, int count, int sums_count) {
     int s = (int)thread_number();
     if (s >= sums_count) return;
@@ -186,6 +183,8 @@ extern "C" __global__ void add_parts(const double* parts, real* sums, int count,
     sums[s] = (real)total;
 }
 
+// eq: loss.dice_sums_grad
+// The third sum does not depend on p, so g[2] plays no part.
 template <class Label>
 __device__ void dice_sums_grad_p(
     const real* g, const Label* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
@@ -198,13 +197,11 @@ __device__ void dice_sums_grad_p(
     gp[i] = t == ignore_index ? real(0) : value;
 }
 
-// eq: loss.dice_sums_grad. The third sum does not depend on p, so g[2] plays no part.
 extern "C" __global__ void dice_sums_grad_p_bytes(
     const real* g, const byte* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
     dice_sums_grad_p(g, target, gp, elements, K, L, first_label, ignore_index);
 }
 
-// eq: loss.dice_sums_grad
 extern "C" __global__ void dice_sums_grad_p_integers(
     const real* g, const index* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
     dice_sums_grad_p(g, target, gp, elements, K, L, first_label, ignore_index);

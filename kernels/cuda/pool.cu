@@ -1,7 +1,16 @@
 // Pooling. x is (N C) planes of H x W pixels, y as many planes of I x J; a thread has one output, and neighbouring threads
 // neighbouring outputs: they read overlapping windows, which the L1 cache serves, and write consecutive addresses.
 //
-// Backward there is a choice, and it is the ladder of this file:
+// Forward, max_pool2d has two rungs and adaptive_avg_pool2d two:
+//
+//   any        walks over whatever window there is, with its bounds worked out for each output.
+//   halving    2x2 windows side by side, which halve most networks: no bounds and no loops, so that all four reads are under way at once.
+//
+//   thread     one thread an output: right for windows of a few pixels.
+//   block      one block an output, for large windows, the global mean above all: 256 threads read side by side what one thread would
+//              walk through alone.
+//
+// Backward the ladder is the same for all of pooling:
 //
 //   atomic   One thread an element of gy, which it adds to the pixels that it came from. Windows may overlap, so two threads may
 //            add to one pixel at once: atomicAdd lets one after the other. Simple, but gx must be filled with zeros first, atomics
@@ -34,6 +43,8 @@ __device__ inline Span windows_over(int u, int count, int kernel, int stride, in
 
 // ------------------------------------------------------------------------------------------------------------------ maximum
 
+// Indices are 32-bit numbers by contract, so a plane has fewer than 2^31 pixels here; places in whole arrays are 64 bits wide.
+
 // Keep the better of two candidates. The later one must be larger, so the first of equal values stays; or it is the first NaN, which
 // counts as the maximum.
 __device__ inline void keep_better(real& best, int& at, real value, int place) {
@@ -60,7 +71,7 @@ extern "C" __global__ void max_pool2d(
     indices[k] = at;
 }
 
-// eq: pool.max2d. 2x2 windows side by side, which halve most networks: no bounds, no loops, four independent loads.
+// eq: pool.max2d
 extern "C" __global__ void max_pool2d_halving(
     const real* x, real* y, int* indices, index outputs, int H, int W, int I, int J) {
     index k = thread_number();
@@ -169,7 +180,7 @@ __device__ inline real divisor(Span rows, Span columns, int R, int S, bool count
 __device__ inline real sum_over(const real* plane, Span rows, Span columns, int W) {
     real total = 0;
     for (int u = rows.first; u < rows.last; ++u)
-        for (int v = columns.first; v < columns.last; ++v) total += plane[u * W + v];
+        for (int v = columns.first; v < columns.last; ++v) total += plane[(index)u * W + v];
     return total;
 }
 
@@ -196,7 +207,7 @@ extern "C" __global__ void avg_pool2d_grad_x_atomic(
     Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
     real share = gy[k] / divisor(rows, columns, R, S, count_include_pad);
     for (int u = rows.first; u < rows.last; ++u)
-        for (int v = columns.first; v < columns.last; ++v) atomicAdd(&gx[u * W + v], share);
+        for (int v = columns.first; v < columns.last; ++v) atomicAdd(&gx[(index)u * W + v], share);
 }
 
 // eq: pool.avg2d_grad
@@ -212,7 +223,7 @@ extern "C" __global__ void avg_pool2d_grad_x_gather(
     for (int i = down.first; i < down.last; ++i)
         for (int j = across.first; j < across.last; ++j) {
             Span rows = window(i, H, R, sh, ph), columns = window(j, W, S, sw, pw);
-            total += gy[i * J + j] / divisor(rows, columns, R, S, count_include_pad);
+            total += gy[(index)i * J + j] / divisor(rows, columns, R, S, count_include_pad);
         }
     gx[k] = total;
 }
@@ -224,7 +235,7 @@ __device__ inline Span adaptive_window(int i, int size, int count) {
     return {(int)quotient((index)i * size, count), (int)quotient(((index)i + 1) * size + count - 1, count)};
 }
 
-// eq: pool.adaptive_avg. One thread an output: for windows of a few pixels.
+// eq: pool.adaptive_avg
 extern "C" __global__ void adaptive_avg_pool2d_thread(
     const real* x, real* y, index outputs, int H, int W, int I, int J) {
     index k = thread_number();
@@ -235,7 +246,7 @@ extern "C" __global__ void adaptive_avg_pool2d_thread(
     y[k] = total / (real(rows.size()) * columns.size());
 }
 
-// eq: pool.adaptive_avg. One block an output: 256 threads share the window's pixels. For large windows, the global mean above all.
+// eq: pool.adaptive_avg
 extern "C" __global__ void adaptive_avg_pool2d_block(
     const real* x, real* y, index outputs, int H, int W, int I, int J) {
     __shared__ real scratch[WARP];
@@ -247,7 +258,7 @@ extern "C" __global__ void adaptive_avg_pool2d_block(
         real total = 0;
         for (int t = threadIdx.x; t < pixels; t += blockDim.x) {
             int u = rows.first + t / columns.size(), v = columns.first + t % columns.size();
-            total += plane[u * W + v];
+            total += plane[(index)u * W + v];
         }
         total = block_sum(total, scratch);
         if (threadIdx.x == 0) y[k] = total / pixels;
@@ -264,7 +275,7 @@ extern "C" __global__ void adaptive_avg_pool2d_grad_x_atomic(
     Span rows = adaptive_window(out.row, H, I), columns = adaptive_window(out.column, W, J);
     real share = gy[k] / (real(rows.size()) * columns.size());
     for (int u = rows.first; u < rows.last; ++u)
-        for (int v = columns.first; v < columns.last; ++v) atomicAdd(&gx[u * W + v], share);
+        for (int v = columns.first; v < columns.last; ++v) atomicAdd(&gx[(index)u * W + v], share);
 }
 
 // eq: pool.adaptive_avg_grad
@@ -279,7 +290,7 @@ extern "C" __global__ void adaptive_avg_pool2d_grad_x_gather(
     for (int i = down.first; i < down.last; ++i)
         for (int j = across.first; j < across.last; ++j) {
             Span rows = adaptive_window(i, H, I), columns = adaptive_window(j, W, J);
-            total += gy[i * J + j] / (real(rows.size()) * columns.size());
+            total += gy[(index)i * J + j] / (real(rows.size()) * columns.size());
         }
     gx[k] = total;
 }

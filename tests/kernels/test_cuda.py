@@ -11,6 +11,7 @@ import pytest
 from minseg.errors import Unsupported
 from minseg.kernels import emulator
 from minseg.kernels.cuda import loss, norm, optim, pool, softmax
+from minseg.kernels.cuda.device import FOLDER
 from minseg.kernels.cuda.grid import THREADS
 from minseg.kernels.emulator import ORDERS, launching, xp
 from minseg.kernels.spec import PRIMITIVES
@@ -213,3 +214,24 @@ def test_softmax_has_a_team_that_fits_the_row(monkeypatch, shape, axis, team):
         monkeypatch.setitem(softmax.VARIANTS["softmax"], name, lambda x, axis, name=name: called.append(name))
     softmax.softmax(np.empty(shape, np.float32), axis)
     assert called == [team]
+
+
+def test_indices_need_more_than_32_bits():
+    """Where a quotient's numbers fit into 32 bits it is the quick one; on both sides of that border it is the same function."""
+    source = """
+        #include "common.cuh"
+        extern "C" __global__ void coordinates(const index* i, int* column, int* row, index* plane, int rows, int columns) {
+            index k = thread_number();
+            Place place = place_of(i[k], rows, columns);
+            column[k] = place.column;
+            row[k] = place.row;
+            plane[k] = place.plane;
+        }"""
+    flat = np.array([0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 10**12 + 7, 2**62], np.int64)
+    column, row, plane = np.zeros(9, np.int32), np.zeros(9, np.int32), np.zeros(9, np.int64)
+    module = emulator.Module(source, "coordinates.cu", ("REAL=float",), (FOLDER,))
+    with launching("checked"):
+        module.function("coordinates")((1,), (9,), (flat, column, row, plane, np.int32(70_001), np.int32(1_009)))
+    np.testing.assert_array_equal(column, flat % 1_009)
+    np.testing.assert_array_equal(row, flat // 1_009 % 70_001)
+    np.testing.assert_array_equal(plane, flat // (1_009 * 70_001))
