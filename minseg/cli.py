@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     _add_robustness(commands)
     _add_compress(commands)
     _add_bench(commands)
+    _add_emulate(commands)
     _add_doctor(commands)
     return top
 
@@ -262,6 +263,37 @@ def _add_bench(commands) -> None:
     command.add_argument("--rounds", type=int, default=15, help="interleaved rounds (default 15)")
     command.add_argument("--only", metavar="TEXT", help="only what has this text in its name")
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_emulate(commands) -> None:
+    command = _command(
+        commands, "emulate", emulate, "run a CUDA kernel on the CPU, watched for data races and stray accesses"
+    )
+    option = command.add_argument
+    option("file", type=Path, metavar="FILE.cu")
+    option("kernel", nargs="?", metavar="KERNEL", help="without it, the kernels of the file are listed")
+    option(
+        "--args",
+        dest="arguments",
+        nargs="+",
+        default=[],
+        metavar="VALUE",
+        help="in the kernel's order, or named: x=arange:10 y=zeros:4,4 w=random:9:float32 out=empty:10 data.npy n=10",
+    )
+    option("--grid", type=_integers, default=(1,), metavar="X,Y,Z", help="blocks (default 1)")
+    option("--block", type=_integers, default=(64,), metavar="X,Y,Z", help="threads of a block (default 64)")
+    option("--shared-mem", type=int, default=0, metavar="BYTES", help="dynamic shared memory of a block")
+    option("--mode", choices=["checked", "fast"], default="checked", help="fast trusts the kernel (default checked)")
+    option(
+        "--order",
+        choices=["all", "ascending", "descending", "shuffled", "interleaved"],
+        default="all",
+        help="in which order threads take their turns; all (default) tries each and compares the results",
+    )
+    option("--seed", type=int, default=0, help="for random arrays and shuffled threads")
+    option("-D", "--define", action="append", default=[], metavar="NAME=VALUE", help="a macro, as in -D REAL=float")
+    option("-I", "--include", action="append", default=[], type=Path, metavar="DIR", help="a folder with headers")
+    option("--json", action="store_true", help="print JSON")
 
 
 def _add_doctor(commands) -> None:
@@ -503,6 +535,13 @@ def bench(args) -> int:
     from minseg.testing import bench
 
     return bench.main(args)
+
+
+def emulate(args) -> int:
+    """``minseg emulate``"""
+    from minseg.testing import emulate
+
+    return emulate.main(args)
 
 
 def doctor(args) -> int:

@@ -151,7 +151,9 @@ def _with_exports(text: str, bounds: dict[str, str]) -> str:
 def run(command: list[str], filename: str, text: str | None = None) -> str:
     """What the program prints; EmulatorError with its complaints if it fails or is missing."""
     try:
-        done = subprocess.run(command, input=text, capture_output=True, text=True)
+        done = subprocess.run(
+            command, input=text, capture_output=True, text=True, encoding="utf-8", env=os.environ | {"LC_ALL": "C"}
+        )
     except FileNotFoundError:
         raise EmulatorError(why_not() or f"{command[0]} is not installed: apt install binutils") from None
     if done.returncode:

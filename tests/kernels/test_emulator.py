@@ -372,7 +372,7 @@ def test_a_module_of_the_checked_mode_checks_without_a_block():
 
 def test_a_compile_error_is_one_exception_with_the_compilers_message():
     module = Module('extern "C" __global__ void f(float* y) {\n    y[0] = nothing;\n}', "wrong.cu")
-    message = r"wrong.cu does not compile:\n(.|\n)*wrong.cu:2:\d+: error: .nothing. was not declared"
+    message = r"wrong.cu does not compile:\n(.|\n)*wrong.cu:2:\d+: error: 'nothing' was not declared"
     with pytest.raises(EmulatorError, match=message):
         module.function("f")
     with pytest.raises(EmulatorError, match=r"missing\.cuh: No such file"):
