@@ -583,7 +583,7 @@ class MatMul(Function):
     def forward(self, a, b):
         self.shapes = a.shape, b.shape
         self.save(a=a if self.needs[1] else None, b=b if self.needs[0] else None)
-        return a @ b
+        return self.kernels.matmul(a, b)
 
     def backward(self, gy):
         a_shape, b_shape = self.shapes  # vectors count as a row a and a column b
@@ -594,10 +594,10 @@ class MatMul(Function):
         ga = gb = None
         if self.needs[0]:
             b = self.saved.b if len(b_shape) > 1 else self.saved.b[:, None]
-            ga = _sum_to(gy @ b.swapaxes(-1, -2), _as_matrix(a_shape, 0)).reshape(a_shape)
+            ga = _sum_to(self.kernels.matmul(gy, b.swapaxes(-1, -2)), _as_matrix(a_shape, 0)).reshape(a_shape)
         if self.needs[1]:
             a = self.saved.a if len(a_shape) > 1 else self.saved.a[None, :]
-            gb = _sum_to(a.swapaxes(-1, -2) @ gy, _as_matrix(b_shape, 1)).reshape(b_shape)
+            gb = _sum_to(self.kernels.matmul(a.swapaxes(-1, -2), gy), _as_matrix(b_shape, 1)).reshape(b_shape)
         return ga, gb
 
 

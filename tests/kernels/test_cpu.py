@@ -8,7 +8,10 @@ import sys
 import numba
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
+import minseg
+from minseg import backend
 from minseg.errors import Unsupported
 from minseg.kernels.cpu import activation, elementary, linear, loss, norm, optim, pool, resample, softmax
 from minseg.testing.conformance import as_tuple, conform
@@ -135,6 +138,38 @@ def test_bits_do_not_depend_on_the_number_of_threads(name):
 def test_planes_of_several_chunks_conform(name):
     module, args = CALLS[name]
     conform(name, getattr(module, name), args)
+
+
+def test_a_matrix_product_runs_on_one_thread_of_blas_and_leaves_the_others_as_they_were():
+    """Whatever the user has set: NumPy's own products keep their threads."""
+    seen = []
+
+    class Watched(np.ndarray):
+        def __array_ufunc__(self, ufunc, method, *inputs, **options):
+            seen.append((ufunc, blas_threads()))
+            return getattr(ufunc, method)(*map(np.asarray, inputs), **options)
+
+    def blas_threads():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    a = normal(64, 64)
+    with threadpool_limits(2, user_api="blas"):
+        product = backend.get("numba").matmul(a.view(Watched), a)
+        assert seen == [(np.matmul, {1})]
+        assert blas_threads() == {2}
+    np.testing.assert_allclose(product, a.astype(np.float64) @ a, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["numpy", "numba"])
+def test_products_on_the_tape_are_the_backends(name, monkeypatch):
+    """Forward and both gradients: none goes to BLAS by another way."""
+    kernels, shapes_of = backend.get(name), []
+    product = kernels.matmul
+    monkeypatch.setattr(kernels, "matmul", lambda a, b: shapes_of.append((a.shape, b.shape)) or product(a, b))
+    with minseg.use_backend(name):
+        a, b = (minseg.tensor(normal(*shape), requires_grad=True) for shape in ((5, 3, 4), (4, 2)))
+        (a @ b).sum().backward()
+    assert shapes_of == [((5, 3, 4), (4, 2)), ((5, 3, 2), (2, 4)), ((5, 4, 3), (5, 3, 2))]
 
 
 # ----------------------------------------------------------------------------------------------------------- fast paths
