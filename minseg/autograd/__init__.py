@@ -48,7 +48,16 @@ from minseg.autograd.arithmetic import (
     where,
 )
 from minseg.autograd.gradcheck import GradcheckReport, gradcheck
-from minseg.autograd.tensor import Function, Parameter, Tensor, common, no_grad, tensor, topological
+from minseg.autograd.tensor import (
+    Function,
+    Parameter,
+    Tensor,
+    common,
+    is_grad_enabled,
+    no_grad,
+    tensor,
+    topological,
+)
 
 __all__ = [
     "Function",
@@ -75,6 +84,7 @@ __all__ = [
     "gradcheck",
     "gt",
     "index",
+    "is_grad_enabled",
     "le",
     "log",
     "lt",

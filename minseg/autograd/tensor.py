@@ -43,6 +43,11 @@ class no_grad:
         _recording = self.before
 
 
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded here: True outside ``no_grad``."""
+    return _recording
+
+
 class Tensor:
     """An array that remembers how it was computed.
 

@@ -7,7 +7,7 @@ from minseg.nn.attention import (
     sinusoidal_positions,
     sinusoidal_positions_2d,
 )
-from minseg.nn.containers import ModuleList, Sequential, feed
+from minseg.nn.containers import ModuleList, Sequential, feed, fold_batch_norm
 from minseg.nn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -83,6 +83,7 @@ __all__ = [
     "Upsample",
     "evaluation_mode",
     "feed",
+    "fold_batch_norm",
     "init",
     "instead",
     "l1_penalty",

@@ -1,6 +1,7 @@
 """Sequential and ModuleList; and ``feed``, which runs modules in turn and computes neighbours together where that is cheaper.
 
     BatchNorm2d, ReLU       ``ops.batch_norm_relu``: the map is read and written once, and none is kept for ReLU
+    Conv2d, BatchNorm2d     in evaluation and without gradients: one convolution, with the normalisation in its kernels and bias
 
 Nothing else changes: the modules, their state and their names stay what they are. Only plain layers are joined, so whoever looks at
 a layer's output (``explain.record`` puts another ``forward`` in its place) or writes a subclass finds it run by itself.
@@ -8,8 +9,11 @@ a layer's output (``explain.record`` puts another ``forward`` in its place) or w
 
 from collections.abc import Iterable, Iterator
 
+from minseg import ops
+from minseg.autograd import Tensor, is_grad_enabled
 from minseg.errors import ArgumentError
-from minseg.nn.layers import BatchNorm2d, ReLU
+from minseg.implements import implements
+from minseg.nn.layers import BatchNorm2d, Conv2d, ReLU
 from minseg.nn.module import Module
 
 
@@ -23,16 +27,65 @@ def feed(x, *modules: Module):
     """
     waiting = list(modules)
     while waiting:
-        first = waiting.pop(0)
-        if _is_plain(first, BatchNorm2d) and waiting and _is_plain(waiting[0], ReLU):
+        first, second = waiting.pop(0), waiting[0] if waiting else None
+        if _is_plain(first, BatchNorm2d) and _is_plain(second, ReLU):
             waiting.pop(0)
             x = first.with_relu(x)
+        elif _is_plain(first, Conv2d) and _is_plain(second, BatchNorm2d) and _can_fold(x, first, second):
+            waiting.pop(0)
+            w, b = map(Tensor, fold_batch_norm(first, second))
+            x = ops.conv2d(x, w, b, first.stride, first.padding, first.dilation, first.groups)
         else:
             x = first(x)
     return x
 
 
-def _is_plain(module: Module, layer: type[Module]) -> bool:
+@implements("norm.fold_weight")
+def fold_batch_norm(convolution: Conv2d, norm: BatchNorm2d) -> tuple:
+    r"""Kernels and bias of the one convolution that does what both do in evaluation.
+
+    Equation ``norm.fold_weight``
+    -----------------------------
+    .. math::
+        W_{o,c,p,q} = \frac{\gamma_{o}}{\sqrt{v_{o}+\epsilon}} w_{o,c,p,q}
+
+    Equation ``norm.fold_bias``
+    ---------------------------
+    .. math::
+        B_{o} = \frac{\gamma_{o}}{\sqrt{v_{o}+\epsilon}}(b_{o}-\mu_{o}) + \beta_{o}
+
+    Parameters
+    ----------
+    convolution : Conv2d
+        w and b, which may be missing; any groups, as each output channel is scaled by itself.
+    norm : BatchNorm2d
+        :math:`\gamma` and :math:`\beta`, which may be missing, and the running statistics :math:`\mu` and v.
+
+    Returns
+    -------
+    (array (O, C/groups, R, S), array (O,))
+        W and B: new arrays, made from those that the layers have now.
+    """
+    b, gamma, beta = (
+        missing if p is None else p.data for p, missing in ((convolution.bias, 0), (norm.weight, 1), (norm.bias, 0))
+    )
+    factor = gamma / (norm.running_var + norm.eps) ** 0.5
+    return (
+        convolution.weight.data * factor[:, None, None, None],  # eq: norm.fold_weight
+        (b - norm.running_mean) * factor + beta,  # eq: norm.fold_bias
+    )
+
+
+def _can_fold(x: Tensor, convolution: Conv2d, norm: BatchNorm2d) -> bool:
+    """Whether folding changes nothing but roundings. What is in error is left to the layers, which say so."""
+    parameters = [*convolution.parameters(), *norm.parameters()]
+    wanted = is_grad_enabled() and any(t.requires_grad for t in (x, *parameters))
+    statistics = norm.running_mean, norm.running_var
+    fits = convolution.out_channels == norm.num_features and len({a.dtype for a in (*parameters, *statistics)}) == 1
+    return not norm.training and not wanted and fits and float(norm.running_var.min()) >= 0
+
+
+def _is_plain(module: Module | None, layer: type[Module]) -> bool:
     """Whether it is this layer itself: no subclass, and with no other forward put in its place."""
     return type(module) is layer and "forward" not in vars(module)
 

@@ -135,6 +135,24 @@ def norm_batch_relu_eval_grad(y_bar, y, gamma, v, epsilon):
     return norm_batch_eval_grad(_let_through(y_bar, y), gamma, v, epsilon)
 
 
+def norm_fold_weight(w, gamma, v, epsilon):
+    O, C, R, S = w.shape
+    W = np.zeros((O, C, R, S))
+    for o in range(O):
+        for c in range(C):
+            for p in range(R):
+                for q in range(S):
+                    W[o, c, p, q] = gamma[o] * w[o, c, p, q] / math.sqrt(v[o] + epsilon)
+    return W
+
+
+def norm_fold_bias(b, gamma, beta, mu, v, epsilon):
+    B = np.zeros(len(b))
+    for o in range(len(b)):
+        B[o] = gamma[o] * (b[o] - mu[o]) / math.sqrt(v[o] + epsilon) + beta[o]
+    return B
+
+
 def norm_running(r, b, m):
     R = np.zeros(len(r))
     for c in range(len(r)):

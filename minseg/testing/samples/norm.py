@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minseg import backend, ops
+from minseg import backend, nn, ops
 from minseg.autograd import mean, tensor
 from minseg.testing.equations import Sample
 from minseg.testing.samples.backward import gradient
@@ -159,6 +159,35 @@ def norm_batch_relu_eval_grad(rng: np.random.Generator) -> Iterator[Sample]:
         )
 
     yield Sample({r"\bar{y}": y_bar, "y": y, r"\gamma": gamma, "v": v, r"\epsilon": EPSILON}, x.shape, code)
+
+
+def _folding(rng: np.random.Generator) -> tuple[dict, Callable]:
+    """The values of all symbols, and what folding makes of two layers that hold them: kernels, and bias."""
+    gamma, beta = _weights(rng)
+    w, b = rng.standard_normal((C, 2, 3, 2)), rng.standard_normal(C)
+    mu, v = rng.standard_normal(C), rng.uniform(0.2, 2, C)
+
+    def folded():
+        convolution, norm = nn.Conv2d(2, C, (3, 2)), nn.BatchNorm2d(C, EPSILON)
+        convolution.load_state_dict(convolution.to(dtype=np.float64).state_dict() | {"weight": w, "bias": b})
+        state = {"weight": gamma, "bias": beta, "running_mean": mu, "running_var": v}
+        norm.load_state_dict(norm.to(dtype=np.float64).state_dict() | state)
+        return nn.fold_batch_norm(convolution, norm)
+
+    values = {"w": w, "b": b, r"\gamma": gamma, r"\beta": beta, r"\mu": mu, "v": v, r"\epsilon": EPSILON}
+    return values, folded
+
+
+def norm_fold_weight(rng: np.random.Generator) -> Iterator[Sample]:
+    values, folded = _folding(rng)
+    known = {name: values[name] for name in ("w", r"\gamma", "v", r"\epsilon")}
+    yield Sample(known, values["w"].shape, lambda: folded()[0])
+
+
+def norm_fold_bias(rng: np.random.Generator) -> Iterator[Sample]:
+    values, folded = _folding(rng)
+    del values["w"]
+    yield Sample(values, (C,), lambda: folded()[1])
 
 
 def norm_running(rng: np.random.Generator) -> Iterator[Sample]:
