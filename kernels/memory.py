@@ -2,7 +2,7 @@
 
 Fresh memory is dear: the system maps it page by page and fills each page with zeros, which for a large map takes longer than many a
 kernel. A training step needs the same sizes again and again. So when the last view of a large array is gone, its buffer is kept for
-the next array of that size. ``pool.limit`` bounds what lies idle, ``pool.release()`` gives it all back to the system.
+the next array of that size. ``memory.pool.limit`` bounds what lies idle, ``memory.pool.release()`` gives it all back.
 """
 
 import contextlib
