@@ -142,6 +142,21 @@ def figures(rng):
     crowd = [(f"network_number_{i}", 10**7 * (i + 1), 0.9 + 0.001 * i) for i in range(16)]
     yield viz.cost_figure([viz.CostPanel("nuclei: nucleus", crowd, ("best threshold", 0.9)), viz.CostPanel("b", crowd)])
     yield viz.cost_figure([viz.CostPanel("one", [("net", 10**6, 0.5), ("lost", 10**7, float("nan"))])])
+    mask = rng.integers(0, 11, (20, 30)).astype(np.uint8)
+    mask[0] = 255
+    yield viz.gallery_figure(
+        {"a heading that is far too long for its place": row.image, "b\nb": mask}, class_names=street
+    )
+    yield viz.gallery_figure({f"{i}": mask for i in range(9)}, class_names=names, title="Nine", note="A note\non two")
+    yield viz.gallery_figure({"one": rng.random((4, 5)), "two": rng.random((8, 5))}, limits=(0, 1))
+    matrices = {"narrow, with a long heading": np.ones((3, 2)), "wide": -np.arange(18.0).reshape(3, 6), "c": np.eye(2)}
+    yield viz.matrices_figure(matrices, form=".1f", title="Numbers")
+    yield viz.lines_figure(
+        {"a name that is rather long": ([1, 2], [1, 10])}, "x", "y", "Lines", True, True, {"floor": 2.0}
+    )
+    yield viz.bars_figure(names, {"IoU": [0.1, float("nan"), 1, 0.5], "Dice": [0.2, 0.3, 1, 0.6]}, "score", "Bars")
+    yield viz.bars_figure(("a", "b"), {"time": [1e-3, 10.0]}, "s", form=".3g", log=True)
+    yield viz.confusion_figure(rng.integers(0, 99, (4, 4)), names, "Confusion")
 
 
 def drawn_texts(figure):

@@ -56,8 +56,7 @@ class Shown:
     def _repr_markdown_(self) -> str:
         """What a notebook shows: the formula typeset, its symbols, and where to read on."""
         e = self.equation
-        rows = [f"| ${s.latex}$ | {_meaning(s)} | {s.shape} | {s.unit} |" for s in e.symbols]
-        table = ["| symbol | meaning | shape | unit |", "| --- | --- | --- | --- |", *rows, ""] if rows else []
+        symbols = "; ".join(f"${s.latex}$ {_symbol_text(s)}" for s in e.symbols)
         computed = ", ".join(f"`{name}`" for name in operation_names(e))
         return "\n".join(
             [
@@ -65,7 +64,7 @@ class Shown:
                 "",
                 f"$$\n{e.latex}\n$$",
                 "",
-                *table,
+                *([f"with {symbols}.", ""] if symbols else []),
                 *([e.note, ""] if e.note else []),
             ]
         )
@@ -182,6 +181,12 @@ def _section(title: str, rows: list[tuple[str, ...]]) -> str:
 
 def _meaning(symbol: Symbol) -> str:
     return ", ".join(part for part in (symbol.meaning, symbol.domain, OUTSIDE[symbol.outside]) if part)
+
+
+def _symbol_text(symbol: Symbol) -> str:
+    """``images (N, C, H, W), 0 outside``"""
+    named = " ".join(part for part in (symbol.meaning, symbol.shape) if part)
+    return ", ".join(part for part in (named, symbol.unit, symbol.domain, OUTSIDE[symbol.outside]) if part)
 
 
 def _symbol_row(symbol: Symbol) -> tuple[str, ...]:

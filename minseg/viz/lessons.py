@@ -1,6 +1,7 @@
 """Figures of the tutorials, eight inches wide: pictures side by side, matrices with their numbers, lines, bars."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 
@@ -33,13 +34,15 @@ def gallery_figure(
         The values that are black and white; where left out each picture's least and largest.
     """
     columns = columns or min(len(panels), 4)
-    headings, pictures = list(panels), [_picture(p, class_names, limits) for p in panels.values()]
+    pictures = [_picture(p, class_names, limits) for p in panels.values()]
     lines = [range(first, min(first + columns, len(pictures))) for first in range(0, len(pictures), columns)]
     cell = (WIDTH - 2 * SIDE - (columns - 1) * GAP) / columns
+    headings = [_wrapped(heading, cell) for heading in panels]
     tall = [max(cell * pictures[i].shape[0] / pictures[i].shape[1] for i in line) for line in lines]
     head = [0.12 + 0.19 * max(headings[i].count("\n") + 1 for i in line) for line in lines]
     names = list(class_names) + (["not labelled"] if _any_ignored(panels, class_names) else [])
-    legend = 0.34 * bool(names)
+    per_line = _names_per_line(names)
+    legend = 0.12 + 0.22 * -(-len(names) // per_line) if names else 0.0
     top, bottom = 0.4 * bool(title), 0.1 + legend + 0.22 * bool(note) * (note.count("\n") + 1)
     height = top + sum(head) + sum(tall) + bottom
     with style():
@@ -56,7 +59,7 @@ def gallery_figure(
         _write_title(figure, title)
         if names:
             colours = [hex_colour(colour) for colour in class_colours(class_names)] + [GREY]
-            _legend(figure, dict(zip(names, colours)), bottom - 0.04)
+            _legend(figure, dict(zip(names, colours)), per_line, bottom - 0.04)
         if note:
             figure.text(SIDE / WIDTH, 0.09 / height, note, va="bottom", fontsize=9.5, color="#595959")
         return figure
@@ -71,16 +74,17 @@ def matrices_figure(matrices: Mapping[str, np.ndarray], form: str = "g", title: 
     rows, columns = max(m.shape[0] for m in arrays.values()), sum(m.shape[1] for m in arrays.values())
     gap = 0.35
     cell = min(0.62, (WIDTH - 2 * SIDE - gap * (len(arrays) - 1)) / columns)
-    top = (0.4 if title else 0) + 0.12 + 0.19 * max(name.count("\n") + 1 for name in arrays)
+    headings = [_wrapped(name, cell * m.shape[1] + gap - 0.1) for name, m in arrays.items()]
+    top = (0.4 if title else 0) + 0.12 + 0.19 * max(heading.count("\n") + 1 for heading in headings)
     height = top + rows * cell + 0.15
     most = most or max(np.abs(m).max() for m in arrays.values()) or 1
     with style():
         figure = new_figure(WIDTH, height)
         x = (WIDTH - cell * columns - gap * (len(arrays) - 1)) / 2
-        for name, m in arrays.items():
+        for heading, m in zip(headings, arrays.values()):
             axes = _axes(figure, x, height - top - cell * m.shape[0], cell * m.shape[1], cell * m.shape[0])
             _draw_matrix(axes, m, form, most, cell)
-            axes.set_title(name, fontsize=10.5, pad=4)
+            axes.set_title(heading, fontsize=10.5, pad=4)
             x += cell * m.shape[1] + gap
         _write_title(figure, title)
         return figure
@@ -107,11 +111,11 @@ def lines_figure(
                 color=_line(number),
                 linestyle=_DASHES[number // 7 % 4],
                 marker="o" if few else "",
-                label=name,
+                label=fill(name, 22),
                 linewidth=2,
             )
         for name, value in (marks or {}).items():
-            axes.axhline(value, color=INK, linestyle="--", linewidth=1.2, label=name)
+            axes.axhline(value, color=INK, linestyle="--", linewidth=1.2, label=fill(name, 22))
         axes.set_xscale("log" if log_x else "linear")
         axes.set_yscale("log" if log_y else "linear")
         axes.set_xlabel(x_label)
@@ -167,7 +171,7 @@ def confusion_figure(counts: np.ndarray, class_names: Sequence[str], title: str 
         _draw_matrix(axes, share, ".0f", 100, cell)
         for place, name in enumerate(class_names):
             axes.text(-0.65, place, name, ha="right", va="center", fontsize=10)
-            axes.text(place, k - 0.35, name, ha="right", va="top", rotation=40, rotation_mode="anchor", fontsize=10)
+            axes.text(place, k - 0.38, name, ha="center", va="top", rotation=90, fontsize=10)
         axes.set_title("predicted as ... (% of the row)", fontsize=10.5, loc="left")
         figure.text(0.3 / WIDTH, (height - top - k * cell / 2) / height, "truth", rotation=90, va="center", ha="center")
         _write_title(figure, title)
@@ -182,6 +186,19 @@ _LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#22
 
 def _line(number: int) -> str:
     return _LINES[number % len(_LINES)]
+
+
+def _names_per_line(names: Sequence[str]) -> int:
+    """All of them, if their patches and letters fit; else as many as fit when each is as wide as the widest."""
+    room = WIDTH - 2 * SIDE
+    if sum(0.3 + 0.068 * len(name) for name in names) <= room:
+        return len(names)
+    return max(1, int(room / (0.36 + 0.075 * max(map(len, names)))))
+
+
+def _wrapped(heading: str, width: float) -> str:
+    """Its lines broken so that they fit into this width in inches, at about a tenth of an inch a letter."""
+    return "\n".join(fill(line, max(8, int(width / 0.1))) for line in heading.split("\n"))
 
 
 def _picture(panel: np.ndarray, class_names: Sequence[str], limits) -> np.ndarray:
@@ -211,12 +228,12 @@ def _write_title(figure, title: str) -> None:
         figure.text(SIDE / WIDTH, 1 - 0.1 / figure.get_size_inches()[1], title, va="top", fontsize=13, weight="bold")
 
 
-def _legend(figure, colours: Mapping[str, str], y: float) -> None:
+def _legend(figure, colours: Mapping[str, str], per_line: int, y: float) -> None:
     from matplotlib.patches import Patch
 
     figure.legend(
         handles=[Patch(facecolor=c, edgecolor=FAINT, linewidth=0.5, label=name) for name, c in colours.items()],
-        ncols=len(colours),
+        ncols=per_line,
         loc="upper left",
         bbox_to_anchor=((SIDE - 0.05) / WIDTH, y / figure.get_size_inches()[1]),
         handlelength=1.1,

@@ -32,7 +32,7 @@ def test_every_equation_is_shown_in_full(equation, library):
         assert part in text
     for symbol in equation.symbols:
         assert symbol.meaning in text
-        assert f"| ${symbol.latex}$ | {symbol.meaning}" in markdown
+        assert f"${symbol.latex}$ {symbol.meaning}" in markdown
     assert all(f"{id}  {ERRATA[id].title}" in text for id in equation.errata)
     assert f"$$\n{equation.latex}\n$$" in markdown
     assert json.loads(json.dumps(shown.to_dict()))["latex"] == equation.latex
@@ -49,6 +49,22 @@ def test_code_is_named_with_file_and_line(library):
         ("marked", "Conv2d"),
     }
     assert places["NumPy", "conv2d"].startswith("kernels/reference/conv.py:")
+
+
+def test_a_notebook_gets_no_line_numbers_and_links_to_the_page(library):
+    bundle = Shown(get("conv.corr2d"), library)._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "text/markdown"}
+    assert "[conv.corr2d](../minseg/equations/EQUATIONS.md#conv.corr2d)" in bundle["text/markdown"]
+    assert not any(".py:" in text for text in bundle.values())
+
+
+def test_several_equations_are_a_table_with_no_bar_inside_a_cell():
+    shown = show("prune.magnitude", "conv.size")
+    rows = shown._repr_markdown_().splitlines()
+    assert len(rows) == 4
+    assert all(row.count("|") == 3 for row in rows)
+    assert r"[\vert w_{i}\vert  \ge t]" in rows[2]
+    assert repr(shown).splitlines()[1].startswith("conv.size")
 
 
 def test_every_relation_and_policy_is_explained():
