@@ -187,9 +187,8 @@ def _difference(result: list[tuple[str, np.ndarray]], right: list[tuple[str, np.
         wrong = ~(np.isclose(a, b, rtol=0, atol=limit, equal_nan=True))
         if wrong.any():
             at = tuple(np.argwhere(wrong)[0]) if wrong.ndim else ()
-            return (
-                f"{name} is {a[at]:.6g}{_at(at)}, expected {b[at]:.6g} ({wrong.sum()} of {wrong.size} values differ)."
-            )
+            share = f" ({wrong.sum()} of {wrong.size} values differ)" if wrong.ndim else ""
+            return f"{name} is {a[at]:.6g}{_at(at)}, expected {b[at]:.6g}{share}."
     return ""
 
 
