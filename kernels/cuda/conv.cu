@@ -1,0 +1,333 @@
+// Convolution. x (N, C, H, W), w (O, C/groups, R, S), y (N, O, I, J); the gradients gy, gx, gw have the shapes of y, x, w.
+//
+// The ladder:
+//
+//   naive    One thread an output: it walks over its window and adds up. Every pixel is read from memory (or, with luck, from a
+//            cache) by each of the R S O/groups outputs that need it.
+//   im2col   im2col writes every window out as a column, and the convolution becomes a matrix product, which the vendor's library
+//            does best. Gained: the product runs at the card's full rate. Paid: the columns are R S times as large as x, and are
+//            written to memory and read back. The gradient for x is the product with w transposed, and col2im, which adds each
+//            pixel's columns up: one thread a pixel, which gathers, so nobody adds to the same place at the same time.
+//   tiled    The same product without the columns in memory: a block loads the windows of its own 128 outputs straight into shared
+//            memory, 16 kernel positions at a time (product.cuh). Gained: x and w are read about once per tile, nothing is written
+//            but y. Three tile heights, for 16, 32 and 64 output channels: a tile higher than there are channels adds up zeros.
+//
+// All of them divide (n, o, i, j) out of flat indices: threads next to each other compute pixels next to each other, so a warp's
+// reads and writes lie side by side. The gradient for w sums over all pixels of all images, but has few outputs: the tiled kernel
+// gives each of several blocks a part of the sum, and sum_parts adds the parts in order. So the bits are the same each time, which
+// they would not be with atomicAdd.
+#include "product.cuh"
+
+// CuPy hands kernels numbers, not structs, so a window's numbers are a list of parameters, gathered at once.
+struct Window {
+    int H, W, I, J, R, S, stride_i, stride_j, padding_i, padding_j, dilation_i, dilation_j;
+};
+#define WINDOW_PARAMETERS                                                                                                  \
+    int H, int W, int I, int J, int R, int S, int stride_i, int stride_j, int padding_i, int padding_j, int dilation_i, \
+        int dilation_j
+#define WINDOW \
+    Window { H, W, I, J, R, S, stride_i, stride_j, padding_i, padding_j, dilation_i, dilation_j }
+
+// x at window (i, j)'s kernel position (p, q), in the plane that begins at `plane`; 0 outside.
+__device__ inline real pixel_of_window(const real* plane, const Window& w, int i, int j, int p, int q) {
+    int u = w.stride_i * i + w.dilation_i * p - w.padding_i, v = w.stride_j * j + w.dilation_j * q - w.padding_j;
+    return u >= 0 && u < w.H && v >= 0 && v < w.W ? plane[(index)u * w.W + v] : real(0);
+}
+
+// The window whose kernel position p lies on pixel u: stride i + dilation p - padding = u. False where there is none.
+__device__ inline bool window_on(int u, int p, int stride, int padding, int dilation, int windows, int& i) {
+    int reached = u + padding - dilation * p;
+    i = reached / stride;
+    return reached >= 0 && reached % stride == 0 && i < windows;
+}
+
+// The value for pixel (u, v), of the window whose kernel position (p, q) lies on it, in the plane that begins at `plane`; 0 if none.
+__device__ inline real window_on_pixel(const real* plane, const Window& w, int u, int v, int p, int q) {
+    int i, j;
+    bool met = window_on(u, p, w.stride_i, w.padding_i, w.dilation_i, w.I, i) &&
+               window_on(v, q, w.stride_j, w.padding_j, w.dilation_j, w.J, j);
+    return met ? plane[(index)i * w.J + j] : real(0);
+}
+
+// ------------------------------------------------------------------------------------------------------------------ im2col
+
+// eq: conv.im2col
+extern "C" __global__ void im2col(const real* x, real* cols, index total, WINDOW_PARAMETERS) {
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        index rest = k;
+        int j = take(rest, J), i = take(rest, I), q = take(rest, S), p = take(rest, R);
+        cols[k] = pixel_of_window(x + rest * H * W, WINDOW, i, j, p, q);  // rest: n C + c
+    }
+}
+
+// eq: conv.col2im
+extern "C" __global__ void col2im(const real* cols, real* x, index total, WINDOW_PARAMETERS) {
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        index rest = k;
+        int v = take(rest, W), u = take(rest, H);
+        real sum = 0;
+        for (int p = 0; p < R; ++p)
+            for (int q = 0; q < S; ++q) sum += window_on_pixel(cols + ((rest * R + p) * S + q) * I * J, WINDOW, u, v, p, q);
+        x[k] = sum;
+    }
+}
+
+// y[n, o, pixel] += b[o]
+extern "C" __global__ void add_bias(const real* b, real* y, index total, int O, int pixels) {
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        index rest = quotient(k, pixels);
+        y[k] += b[take(rest, O)];
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------------- naive
+
+// eq: conv.corr2d
+extern "C" __global__ void conv2d_naive(const real* x, const real* w, const real* b, bool has_bias, real* y, index total, int C,
+                                        int O, int groups, WINDOW_PARAMETERS) {
+    int channels = C / groups;
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        index n = k;
+        int j = take(n, J), i = take(n, I), o = take(n, O);
+        int first = o / (O / groups) * channels;
+        real sum = has_bias ? b[o] : real(0);
+        for (int c = 0; c < channels; ++c)
+            for (int p = 0; p < R; ++p)
+                for (int q = 0; q < S; ++q)
+                    sum += w[(((index)o * channels + c) * R + p) * S + q] *
+                           pixel_of_window(x + (n * C + first + c) * H * W, WINDOW, i, j, p, q);
+        y[k] = sum;
+    }
+}
+
+// eq: conv.grad_x, conv.transpose2d. Channels of gy: O, of gx: C; the bias is the transposed convolution's.
+extern "C" __global__ void conv2d_grad_x_naive(const real* gy, const real* w, const real* b, bool has_bias, real* gx, index total,
+                                               int C, int O, int groups, WINDOW_PARAMETERS) {
+    int channels = C / groups, outputs = O / groups;
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        index n = k;
+        int v = take(n, W), u = take(n, H), c = take(n, C);
+        int first = c / channels * outputs;
+        real sum = has_bias ? b[c] : real(0);
+        for (int o = first; o < first + outputs; ++o)
+            for (int p = 0; p < R; ++p)
+                for (int q = 0; q < S; ++q)
+                    sum += w[(((index)o * channels + c % channels) * R + p) * S + q] *
+                           window_on_pixel(gy + (n * O + o) * I * J, WINDOW, u, v, p, q);
+        gx[k] = sum;
+    }
+}
+
+// eq: conv.grad_w
+extern "C" __global__ void conv2d_grad_w_naive(const real* gy, const real* x, real* gw, index total, int N, int C, int O,
+                                               int groups, WINDOW_PARAMETERS) {
+    int channels = C / groups;
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        index o = k;
+        int q = take(o, S), p = take(o, R), c = take(o, channels);
+        int first = (int)o / (O / groups) * channels;
+        real sum = 0;
+        for (index n = 0; n < N; ++n)
+            for (int i = 0; i < I; ++i)
+                for (int j = 0; j < J; ++j)
+                    sum += gy[((n * O + o) * I + i) * J + j] *
+                           pixel_of_window(x + (n * C + first + c) * H * W, WINDOW, i, j, p, q);
+        gw[k] = sum;
+    }
+}
+
+// One block a channel: its threads share out the pixels of all images, then add their sums up.  eq: conv.grad_b
+extern "C" __global__ void conv2d_grad_b(const real* gy, real* gb, int N, int O, index pixels) {
+    __shared__ real scratch[WARP];
+    int o = blockIdx.x;
+    real sum = 0;
+    for (index n = 0; n < N; ++n) {
+        const real* plane = gy + (n * O + o) * pixels;
+        for (index k = threadIdx.x; k < pixels; k += blockDim.x) sum += plane[k];
+    }
+    sum = block_sum(sum, scratch);
+    if (threadIdx.x == 0) gb[o] = sum;
+}
+
+// ------------------------------------------------------------------------------------------------------------------- tiled
+// What the product multiplies. blockIdx.x is the tile of columns, .y the tile of rows, .z the group (and the part of the sum).
+
+// a(o, (c, p, q)) = w, whose rows lie one behind the other.
+struct Kernels {
+    const real* w;
+    index length;
+    __device__ real operator()(index o, index k) const { return w[o * length + k]; }
+};
+
+// b((c, p, q), (n, i, j)): the pixel of window (n, i, j) at kernel position (c, p, q).
+struct Windows {
+    const real* x;
+    int C, first;  // channels, and the group's first
+    Window w;
+    const real* image;
+    int i, j;
+    __device__ void at(index column) {
+        j = take(column, w.J), i = take(column, w.I);
+        image = x + (column * C + first) * w.H * w.W;
+    }
+    __device__ real operator()(index k) const {
+        int q = take(k, w.S), p = take(k, w.R);
+        return pixel_of_window(image + k * w.H * w.W, w, i, j, p, q);
+    }
+};
+
+// y[n, o, i, j] = value + b[o] for the column (n, i, j)
+struct Maps {
+    real* y;
+    const real* b;
+    bool has_bias;
+    int channels, first;
+    index pixels;
+    __device__ void operator()(index o, index column, real value) const {
+        index n = quotient(column, pixels), pixel = column - n * pixels;
+        y[(n * channels + first + o) * pixels + pixel] = has_bias ? value + b[first + o] : value;
+    }
+};
+
+// eq: conv.corr2d
+template <int ROWS>
+__device__ void conv2d_tiled(const real* x, const real* w, const real* b, bool has_bias, real* y, index columns, int C, int O,
+                             int groups, const Window& window, real (*a_tile)[ROWS + 1], real (*b_tile)[COLUMNS]) {
+    int group = blockIdx.z, outputs = O / groups, channels = C / groups;
+    index length = (index)channels * window.R * window.S;
+    Kernels a{w + group * outputs * length, length};
+    Windows windows{x, C, group * channels, window};
+    Maps put{y, b, has_bias, O, group * outputs, (index)window.I * window.J};
+    product<ROWS>((index)ROWS * blockIdx.y, outputs, (index)COLUMNS * blockIdx.x, columns, 0, length, a, windows, put, a_tile,
+                  b_tile);
+}
+
+#define CONV2D_TILED(ROWS)                                                                                                      \
+    extern "C" __global__ void conv2d_tiled_##ROWS(const real* x, const real* w, const real* b, bool has_bias, real* y,         \
+                                                   index columns, int C, int O, int groups, WINDOW_PARAMETERS) {               \
+        PRODUCT_TILES(ROWS)                                                                                                     \
+        conv2d_tiled<ROWS>(x, w, b, has_bias, y, columns, C, O, groups, WINDOW, a_tile, b_tile);                                \
+    }
+CONV2D_TILED(16)
+CONV2D_TILED(32)
+CONV2D_TILED(64)
+
+// a(c, (o, p, q)) = w[o, c, p, q]: the kernels, turned so that rows are input channels.
+struct TurnedKernels {
+    const real* w;
+    index channels, places;
+    __device__ real operator()(index c, index k) const {
+        index o = quotient(k, places);
+        return w[(o * channels + c) * places + k - o * places];
+    }
+};
+
+// b((o, p, q), (n, u, v)): gy at the window whose kernel position (p, q) lies on pixel (u, v). For strides above 1 most are 0:
+// each pixel meets only one kernel position in stride_i x stride_j.
+struct WindowsOnPixels {
+    const real* gy;
+    int O, first;
+    Window w;
+    const real* image;
+    int u, v;
+    __device__ void at(index column) {
+        v = take(column, w.W), u = take(column, w.H);
+        image = gy + (column * O + first) * w.I * w.J;
+    }
+    __device__ real operator()(index k) const {
+        int q = take(k, w.S), p = take(k, w.R);
+        return window_on_pixel(image + k * w.I * w.J, w, u, v, p, q);
+    }
+};
+
+// eq: conv.grad_x, conv.transpose2d
+template <int ROWS>
+__device__ void conv2d_grad_x_tiled(const real* gy, const real* w, const real* b, bool has_bias, real* gx, index columns, int C,
+                                    int O, int groups, const Window& window, real (*a_tile)[ROWS + 1],
+                                    real (*b_tile)[COLUMNS]) {
+    int group = blockIdx.z, outputs = O / groups, channels = C / groups;
+    index places = (index)window.R * window.S;
+    TurnedKernels a{w + group * outputs * channels * places, channels, places};
+    WindowsOnPixels windows{gy, O, group * outputs, window};
+    Maps put{gx, b, has_bias, C, group * channels, (index)window.H * window.W};
+    product<ROWS>((index)ROWS * blockIdx.y, channels, (index)COLUMNS * blockIdx.x, columns, 0, outputs * places, a, windows, put,
+                  a_tile, b_tile);
+}
+
+#define CONV2D_GRAD_X_TILED(ROWS)                                                                                               \
+    extern "C" __global__ void conv2d_grad_x_tiled_##ROWS(const real* gy, const real* w, const real* b, bool has_bias, real* gx, \
+                                                          index columns, int C, int O, int groups, WINDOW_PARAMETERS) {        \
+        PRODUCT_TILES(ROWS)                                                                                                     \
+        conv2d_grad_x_tiled<ROWS>(gy, w, b, has_bias, gx, columns, C, O, groups, WINDOW, a_tile, b_tile);                       \
+    }
+CONV2D_GRAD_X_TILED(16)
+CONV2D_GRAD_X_TILED(32)
+CONV2D_GRAD_X_TILED(64)
+
+// a(o, (n, i, j)) = gy[n, o, i, j]
+struct Gradients {
+    const real* gy;
+    int O, first;
+    index pixels;
+    __device__ real operator()(index o, index k) const {
+        index n = quotient(k, pixels);
+        return gy[(n * O + first + o) * pixels + k - n * pixels];
+    }
+};
+
+// b((n, i, j), (c, p, q)): the same pixels as in Windows, with rows and columns exchanged.
+struct KernelPositions {
+    const real* x;
+    int C, first;
+    Window w;
+    const real* plane;
+    int p, q;
+    __device__ void at(index column) {
+        q = take(column, w.S), p = take(column, w.R);
+        plane = x + (first + column) * w.H * w.W;
+    }
+    __device__ real operator()(index k) const {
+        int j = take(k, w.J), i = take(k, w.I);
+        return pixel_of_window(plane + k * C * w.H * w.W, w, i, j, p, q);
+    }
+};
+
+// parts[part, group, o, (c, p, q)]
+struct Part {
+    real* sums;
+    index columns;
+    __device__ void operator()(index o, index column, real value) const { sums[o * columns + column] = value; }
+};
+
+// eq: conv.grad_w. Part by part: part z of the pixels k0 ... k1 - 1 of all images.
+template <int ROWS>
+__device__ void conv2d_grad_w_tiled(const real* gy, const real* x, real* sums, int N, int parts, int C, int O, int groups,
+                                    const Window& window, real (*a_tile)[ROWS + 1], real (*b_tile)[COLUMNS]) {
+    int group = blockIdx.z % groups, part = blockIdx.z / groups, outputs = O / groups, channels = C / groups;
+    index pixels = (index)window.I * window.J, columns = (index)channels * window.R * window.S;
+    index k0 = N * pixels * part / parts, k1 = N * pixels * (part + 1) / parts;
+    Gradients a{gy, O, group * outputs, pixels};
+    KernelPositions positions{x, C, group * channels, window};
+    Part put{sums + (index)blockIdx.z * outputs * columns, columns};
+    product<ROWS>((index)ROWS * blockIdx.y, outputs, (index)COLUMNS * blockIdx.x, columns, k0, k1, a, positions, put, a_tile,
+                  b_tile);
+}
+
+#define CONV2D_GRAD_W_TILED(ROWS)                                                                                               \
+    extern "C" __global__ void conv2d_grad_w_tiled_##ROWS(const real* gy, const real* x, real* sums, int N, int parts, int C,   \
+                                                          int O, int groups, WINDOW_PARAMETERS) {                              \
+        PRODUCT_TILES(ROWS)                                                                                                     \
+        conv2d_grad_w_tiled<ROWS>(gy, x, sums, N, parts, C, O, groups, WINDOW, a_tile, b_tile);                                 \
+    }
+CONV2D_GRAD_W_TILED(16)
+CONV2D_GRAD_W_TILED(32)
+CONV2D_GRAD_W_TILED(64)
+
+// gw = the sum of all parts, in order
+extern "C" __global__ void sum_parts(const real* sums, real* gw, index total, int parts) {
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        real sum = 0;
+        for (int part = 0; part < parts; ++part) sum += sums[part * total + k];
+        gw[k] = sum;
+    }
+}

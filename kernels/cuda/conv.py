@@ -1,0 +1,261 @@
+"""Convolution on a GPU: which rung of the ladder in conv.cu computes it. (O, C/groups, R, S) kernels.
+
+None of these choices has been timed on a card yet; they follow from how much a tile would leave unused.
+"""
+
+import numpy as np
+
+from minseg.kernels import shapes
+from minseg.kernels.cuda.device import device_of
+from minseg.kernels.cuda.grid import MOST_ROWS, ceil_div, over, striding
+from minseg.kernels.spec import Pair, Shape
+
+TILE_COLUMNS, PRODUCT_THREADS = 128, 256
+"""Of product.cuh."""
+COLUMN_BYTES = 256 << 20
+"""im2col's columns may take so much memory; images beyond that go one lot after the other."""
+PARTS = 64
+"""At most so many partial sums of the gradient for w, each over a part of the pixels ..."""
+PART_PIXELS = 2048
+"""... and so many pixels in each at least."""
+
+
+def _window(x_shape: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> tuple[np.int32, ...]:
+    """WINDOW_PARAMETERS of conv.cu."""
+    windows = tuple(map(shapes.conv_size, x_shape[2:], kernel, stride, padding, dilation))
+    return tuple(map(np.int32, (*x_shape[2:], *windows, *kernel, *stride, *padding, *dilation)))
+
+
+def im2col(x, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair):
+    """eq: conv.im2col"""
+    device = device_of(x)
+    cols = device.empty(shapes.im2col(x, kernel_size, stride, padding, dilation), x.dtype)
+    window = _window(x.shape, kernel_size, stride, padding, dilation)
+    device.launch("conv", "im2col", x.dtype, *striding(cols.size), x, cols, np.int64(cols.size), *window)
+    return cols
+
+
+def col2im(cols, x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair):
+    """eq: conv.col2im. Each pixel gathers its columns: no two threads add to one place."""
+    device = device_of(cols)
+    x = device.empty(tuple(x_shape), cols.dtype)
+    window = _window(x_shape, kernel_size, stride, padding, dilation)
+    device.launch("conv", "col2im", cols.dtype, *striding(x.size), cols, x, np.int64(x.size), *window)
+    return x
+
+
+# ------------------------------------------------------------------------------------------------------------------- naive
+
+
+def _bias(b, stand_in) -> tuple:
+    """The kernels' two arguments for a bias: something must stand in for one that is missing."""
+    return (stand_in, np.bool_(False)) if b is None else (b, np.bool_(True))
+
+
+def _naive(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(x)
+    y = device.empty(shapes.conv2d(x, w, b, stride, padding, dilation, groups), x.dtype)
+    sizes = np.int64(y.size), np.int32(x.shape[1]), np.int32(w.shape[0]), np.int32(groups)
+    window = _window(x.shape, w.shape[2:], stride, padding, dilation)
+    device.launch("conv", "conv2d_naive", x.dtype, *over(y.size), x, w, *_bias(b, w), y, *sizes, *window)
+    return y
+
+
+def _transposed_naive(gy, w, b, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(gy)
+    gx = device.empty(tuple(x_shape), gy.dtype)
+    sizes = np.int64(gx.size), np.int32(x_shape[1]), np.int32(w.shape[0]), np.int32(groups)
+    window = _window(x_shape, w.shape[2:], stride, padding, dilation)
+    device.launch("conv", "conv2d_grad_x_naive", gy.dtype, *over(gx.size), gy, w, *_bias(b, w), gx, *sizes, *window)
+    return gx
+
+
+def _grad_w_naive(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(gy)
+    gw = device.empty(tuple(w_shape), gy.dtype)
+    sizes = np.int64(gw.size), *map(np.int32, (len(x), x.shape[1], w_shape[0], groups))
+    window = _window(x.shape, w_shape[2:], stride, padding, dilation)
+    device.launch("conv", "conv2d_grad_w_naive", gy.dtype, *over(gw.size), gy, x, gw, *sizes, *window)
+    return gw
+
+
+# ------------------------------------------------------------------------------------------------------------------ im2col
+
+
+def _lots(N: int, bytes_each: int) -> list[slice]:
+    """The images, in lots whose columns fit into COLUMN_BYTES."""
+    size = max(1, COLUMN_BYTES // bytes_each)
+    return [slice(n, min(N, n + size)) for n in range(0, N, size)]
+
+
+def _add_bias(y, b):
+    if b is not None:
+        device = device_of(y)
+        sizes = np.int64(y.size), np.int32(y.shape[1]), np.int32(y.shape[2] * y.shape[3])
+        device.launch("conv", "add_bias", y.dtype, *striding(y.size), b, y, *sizes)
+    return y
+
+
+def _by_columns(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(x)
+    y = device.empty(shapes.conv2d(x, w, b, stride, padding, dilation, groups), x.dtype)
+    N, O, I, J = y.shape
+    K = w[0].size
+    w_matrix = w.reshape(groups, O // groups, K)
+    for lot in _lots(N, groups * K * I * J * x.dtype.itemsize):
+        cols = im2col(x[lot], w.shape[2:], stride, padding, dilation)
+        y[lot] = device.matmul(w_matrix, cols.reshape(-1, groups, K, I * J)).reshape(-1, O, I, J)
+    return _add_bias(y, b)
+
+
+def _transposed_by_columns(gy, w, b, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(gy)
+    gx = device.empty(tuple(x_shape), gy.dtype)
+    N, O, I, J = gy.shape
+    K = w[0].size
+    turned = w.reshape(groups, O // groups, K).transpose(0, 2, 1)
+    for lot in _lots(N, groups * K * I * J * gy.dtype.itemsize):
+        cols = device.matmul(turned, gy[lot].reshape(-1, groups, O // groups, I * J))
+        cols = cols.reshape(-1, groups * K, I * J)
+        gx[lot] = col2im(cols, (len(cols), *x_shape[1:]), w.shape[2:], stride, padding, dilation)
+    return _add_bias(gx, b)
+
+
+def _grad_w_by_columns(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(gy)
+    N, O, I, J = gy.shape
+    gw = device.zeros(tuple(w_shape), gy.dtype)
+    K = gw[0].size
+    for lot in _lots(N, groups * K * I * J * gy.dtype.itemsize):
+        cols = im2col(x[lot], w_shape[2:], stride, padding, dilation).reshape(-1, groups, K, I * J)
+        products = device.matmul(gy[lot].reshape(-1, groups, O // groups, I * J), cols.transpose(0, 1, 3, 2))
+        gw += products.sum(axis=0).reshape(w_shape)
+    return gw
+
+
+# ------------------------------------------------------------------------------------------------------------------- tiled
+
+
+def _tiles(rows: int, columns: int, deep: int) -> tuple[int, tuple[int, int, int]]:
+    """The height of the tiles for so many rows, and the grid of them."""
+    height = 16 if rows <= 16 else 32 if rows <= 32 else 64
+    return height, (ceil_div(columns, TILE_COLUMNS), ceil_div(rows, height), deep)
+
+
+def _tiled(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(x)
+    y = device.empty(shapes.conv2d(x, w, b, stride, padding, dilation, groups), x.dtype)
+    N, O, I, J = y.shape
+    height, grid = _tiles(O // groups, N * I * J, groups)
+    sizes = np.int64(N * I * J), np.int32(x.shape[1]), np.int32(O), np.int32(groups)
+    window = _window(x.shape, w.shape[2:], stride, padding, dilation)
+    block = (PRODUCT_THREADS,)
+    device.launch("conv", f"conv2d_tiled_{height}", x.dtype, grid, block, x, w, *_bias(b, w), y, *sizes, *window)
+    return y
+
+
+def _transposed_tiled(gy, w, b, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    device = device_of(gy)
+    gx = device.empty(tuple(x_shape), gy.dtype)
+    N, C, H, W = x_shape
+    height, grid = _tiles(C // groups, N * H * W, groups)
+    sizes = np.int64(N * H * W), np.int32(C), np.int32(w.shape[0]), np.int32(groups)
+    window = _window(x_shape, w.shape[2:], stride, padding, dilation)
+    block = (PRODUCT_THREADS,)
+    device.launch(
+        "conv", f"conv2d_grad_x_tiled_{height}", gy.dtype, grid, block, gy, w, *_bias(b, w), gx, *sizes, *window
+    )
+    return gx
+
+
+def _grad_w_tiled(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """The parts follow from the shapes alone, so the bits do too."""
+    device = device_of(gy)
+    N, O, I, J = gy.shape
+    gw = device.empty(tuple(w_shape), gy.dtype)
+    parts = max(1, min(PARTS, ceil_div(N * I * J, PART_PIXELS), MOST_ROWS // groups))
+    height, grid = _tiles(O // groups, gw[0].size, groups * parts)
+    sums = device.empty((parts, *w_shape), gy.dtype)
+    sizes = tuple(map(np.int32, (N, parts, x.shape[1], O, groups)))
+    window = _window(x.shape, w_shape[2:], stride, padding, dilation)
+    block = (PRODUCT_THREADS,)
+    device.launch("conv", f"conv2d_grad_w_tiled_{height}", gy.dtype, grid, block, gy, x, sums, *sizes, *window)
+    device.launch("conv", "sum_parts", gy.dtype, *striding(gw.size), sums, gw, np.int64(gw.size), np.int32(parts))
+    return gw
+
+
+# -------------------------------------------------------------------------------------------------------------- the choice
+
+
+def _without_bias(transposed):
+    """conv2d_grad_x is the transposed convolution without a bias."""
+
+    def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+        return transposed(gy, w, None, x_shape, stride, padding, dilation, groups)
+
+    return conv2d_grad_x
+
+
+def _with_output_padding(transposed):
+    """The size of a transposed convolution's output says all that there is to say about output_padding."""
+
+    def conv_transpose2d(x, w, b, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int):
+        y_shape = shapes.conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
+        return transposed(x, w, b, y_shape, stride, padding, dilation, groups)
+
+    return conv_transpose2d
+
+
+_TRANSPOSED = {"naive": _transposed_naive, "im2col": _transposed_by_columns, "tiled": _transposed_tiled}
+
+VARIANTS = {
+    "conv2d": {"naive": _naive, "im2col": _by_columns, "tiled": _tiled},
+    "conv2d_grad_x": {rung: _without_bias(transposed) for rung, transposed in _TRANSPOSED.items()},
+    "conv2d_grad_w": {"naive": _grad_w_naive, "im2col": _grad_w_by_columns, "tiled": _grad_w_tiled},
+    "conv_transpose2d": {rung: _with_output_padding(transposed) for rung, transposed in _TRANSPOSED.items()},
+}
+
+FEW_ROWS = 4
+"""A tile has 16 rows at least: with so few channels in a group, one thread an output wastes less."""
+MANY_ROWS, LONG_SUMS = 128, 512
+"""From so many channels and terms on, columns cost little beside the product, and the vendor's library is the fastest product."""
+
+
+def rung(rows: int, terms: int) -> str:
+    """Which rung computes ``rows`` channels of a group, each output a sum of ``terms``."""
+    if rows <= FEW_ROWS:
+        return "naive"
+    return "im2col" if rows >= MANY_ROWS and terms >= LONG_SUMS else "tiled"
+
+
+def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.corr2d"""
+    chosen = rung(w.shape[0] // groups, w[0].size)
+    return VARIANTS["conv2d"][chosen](x, w, b, stride, padding, dilation, groups)
+
+
+def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.grad_x"""
+    chosen = rung(x_shape[1] // groups, w[:, 0].size // groups)
+    return VARIANTS["conv2d_grad_x"][chosen](gy, w, x_shape, stride, padding, dilation, groups)
+
+
+def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.grad_w. Sums over pixels are long, and only the tiled rung shares them out: it takes few rows too."""
+    chosen = "im2col" if rung(w_shape[0] // groups, w_shape[1] * w_shape[2] * w_shape[3]) == "im2col" else "tiled"
+    return VARIANTS["conv2d_grad_w"][chosen](gy, x, w_shape, stride, padding, dilation, groups)
+
+
+def conv2d_grad_b(gy):
+    """eq: conv.grad_b"""
+    device = device_of(gy)
+    N, O, H, W = gy.shape
+    gb = device.empty((O,), gy.dtype)
+    device.launch("conv", "conv2d_grad_b", gy.dtype, (O,), (256,), gy, gb, np.int32(N), np.int32(O), np.int64(H * W))
+    return gb
+
+
+def conv_transpose2d(x, w, b, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.transpose2d"""
+    chosen = rung(w.shape[1], w[:, 0].size // groups)
+    return VARIANTS["conv_transpose2d"][chosen](x, w, b, stride, padding, output_padding, dilation, groups)

@@ -1,0 +1,65 @@
+// The affine map: x (N, I), w (O, I), b (O,), y (N, O). The ladder:
+//
+//   cublas   The vendor's matrix product; only the bias is left to add.
+//   tiled    A product of our own, to be read: tiles in shared memory (product.cuh). The three products of forward and backward
+//            differ only in how far apart neighbours lie in memory, so one kernel with those distances computes all three.
+//
+// The sum over samples for the bias goes down columns: neighbouring threads read neighbouring columns, 8 threads share a column.
+#include "product.cuh"
+
+struct Matrix {
+    const real* first;
+    index row_step, column_step;
+    __device__ real operator()(index row, index column) const { return first[row * row_step + column * column_step]; }
+};
+
+struct Column {
+    Matrix matrix;
+    index column;
+    __device__ void at(index j) { column = j; }
+    __device__ real operator()(index k) const { return matrix(k, column); }
+};
+
+struct Rows {
+    real* y;
+    const real* b;
+    bool has_bias;
+    index columns;
+    __device__ void operator()(index m, index column, real value) const {
+        y[m * columns + column] = has_bias ? value + b[column] : value;
+    }
+};
+
+// y[m, j] = sum_k a[m, k] c[k, j] + b[j].  eq: dense.affine, dense.grad_x, dense.grad_w
+extern "C" __global__ void matmul_tiled(const real* a, index a_row, index a_column, const real* c, index c_row, index c_column,
+                                        const real* b, bool has_bias, real* y, index rows, index columns, index terms) {
+    PRODUCT_TILES(64)
+    product<64>((index)64 * blockIdx.y, rows, (index)COLUMNS * blockIdx.x, columns, 0, terms, Matrix{a, a_row, a_column},
+                Column{Matrix{c, c_row, c_column}, 0}, Rows{y, b, has_bias, columns}, a_tile, b_tile);
+}
+
+// y[n, o] += b[o]
+extern "C" __global__ void add_bias(const real* b, real* y, index total, int O) {
+    for (index k = thread_number(); k < total; k += thread_count()) {
+        index rest = k;
+        y[k] += b[take(rest, O)];
+    }
+}
+
+const int SHARERS = 8;
+
+// A block has 32 columns; thread (o, s) adds the rows s, s + 8, s + 16 ... of column o, then the eight sums are added in order.
+// eq: dense.grad_b
+extern "C" __global__ void linear_grad_b(const real* gy, real* gb, index N, index O) {
+    __shared__ real sums[SHARERS][WARP];
+    index o = (index)WARP * blockIdx.x + threadIdx.x;
+    real sum = 0;
+    if (o < O)
+        for (index n = threadIdx.y; n < N; n += SHARERS) sum += gy[n * O + o];
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && o < O) {
+        for (int s = 1; s < SHARERS; ++s) sum += sums[s][threadIdx.x];
+        gb[o] = sum;
+    }
+}
