@@ -1,4 +1,11 @@
-"""Checks that take long or need more than Python run on demand: ``--slow`` for their full forms, ``--browser`` for the pages."""
+"""Checks that take long or need more than Python run on demand: ``--slow`` for their full forms, ``--browser`` for the pages.
+
+Those marked ``gpu`` are skipped where no GPU answers, unless MINSEG_REQUIRE_CUDA=1 says that one must: then they fail.
+"""
+
+import os
+
+import pytest
 
 ON_DEMAND = {
     "slow": "also run the full forms of checks that have a fast one",
@@ -17,3 +24,12 @@ def pytest_collection_modifyitems(config, items):
     if deselected:
         config.hook.pytest_deselected(items=deselected)
         items[:] = [item for item in items if item not in deselected]
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("gpu"):
+        from minseg import available_backends
+
+        reason = available_backends()["cupy"]
+        if reason is not None:
+            (pytest.fail if os.environ.get("MINSEG_REQUIRE_CUDA") == "1" else pytest.skip)(reason)

@@ -120,6 +120,14 @@ CONVOLUTIONS = {
     "windows outside the image": Convolution((1, 2, 2, 3), (2, 2, 3, 2), (2, 2), (4, 3)),
     "one row": Convolution((2, 2, 1, 12), (3, 2, 3, 3), padding=(1, 1)),
     "one column": Convolution((2, 2, 12, 1), (3, 2, 3, 3), padding=(1, 1), bias=False),
+    # around the tiles that a block of threads makes: 16, 32 or 64 channels of 128 windows, 16 terms at a time
+    "16 channels of 128 windows": Convolution(
+        (2, 4, 8, 8), (16, 4, 2, 2), stride=(1, 1), padding=(1, 1), dilation=(2, 2)
+    ),
+    "17 channels of 129 windows": Convolution((3, 1, 43, 1), (17, 1, 3, 5), padding=(1, 2)),
+    "33 channels of 127 windows": Convolution((1, 5, 1, 127), (33, 5, 3, 1), padding=(1, 0), bias=False),
+    "65 channels, grouped": Convolution((1, 10, 13, 12), (130, 5, 3, 1), padding=(1, 0), groups=2),
+    "several parts of a sum": Convolution((5, 2, 23, 19), (3, 2, 3, 2), padding=(1, 1)),
 } | {f"width {width}": Convolution((1, 2, 5, width), (5, 2, 3, 3), padding=(1, 1)) for width in WIDTHS}
 
 
@@ -345,6 +353,8 @@ AFFINE = {
     "one output": (4, 10, 1),
     "long": (2, 257, 10),
     "wide": (17, 8, 33),
+    "a tile": (64, 16, 128),
+    "beyond a tile": (65, 17, 129),
 }
 
 
@@ -375,6 +385,9 @@ ELEMENTWISE = {
     "one value": (1,),
     "matrix": (3, 11),
     "stack": (2, 3, 4),
+    "a block but one": (255,),
+    "a block": (256,),
+    "several blocks": (1, 3, 19, 23),
 } | {f"vector {width}": (width,) for width in WIDTHS}
 
 

@@ -26,6 +26,17 @@ def as_tuple(results) -> tuple:
     return results if isinstance(results, tuple) else (results,)
 
 
+def on_device(kernel: Callable, xp) -> Callable:
+    """The kernel of another device, as a function of host arrays: there and back again."""
+
+    def call(*args):
+        arrays = (xp.asarray(a) if isinstance(a, np.ndarray) else a for a in args)
+        results = tuple(result.get() for result in as_tuple(kernel(*arrays)))
+        return results if len(results) > 1 else results[0]
+
+    return call
+
+
 def _change_floats(name: str, args: tuple, change: Callable) -> tuple:
     args = list(args)
     for position, _, is_float in PRIMITIVES[name].arrays:

@@ -1,14 +1,16 @@
 """The CUDA kernels on the emulator: every case and every rung in several thread orders and with every access looked at; then what
-the common cases are too small for: several blocks, sizes at the edges of blocks and packs, arrays that are not aligned.
+the common cases are too small for: several blocks, sizes at the edges of blocks and packs, arrays that are not aligned. Where there
+is a GPU, every case and every rung on it.
 """
 
-import functools
 import importlib
+from functools import partial
 
 import numpy as np
 import pytest
 
-from minseg.errors import Unsupported
+from minseg import backend
+from minseg.errors import BackendError, Unsupported
 from minseg.kernels import emulator
 from minseg.kernels.cuda import loss, norm, optim, pool, softmax
 from minseg.kernels.cuda.device import FOLDER
@@ -16,24 +18,22 @@ from minseg.kernels.cuda.grid import THREADS
 from minseg.kernels.emulator import ORDERS, launching, xp
 from minseg.kernels.spec import PRIMITIVES
 from minseg.testing.cases import cases
-from minseg.testing.conformance import as_tuple, conform
+from minseg.testing.conformance import as_tuple, conform, on_device
 
-pytestmark = pytest.mark.skipif(emulator.why_not() is not None, reason=str(emulator.why_not()))
-
-FAMILIES = ("pool", "resample", "activation", "softmax", "norm", "loss", "optim")
+FAMILIES = list(dict.fromkeys(primitive.family for primitive in PRIMITIVES.values()))
 EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 * THREADS + 1)
 """Around a block of threads, and a block of packs of four."""
 
 
-def here(kernel):
-    """The kernel as a function of host arrays."""
+here = partial(on_device, xp=xp)
 
-    @functools.wraps(kernel)
-    def call(*args):
-        results = kernel(*(xp.asarray(a) if isinstance(a, np.ndarray) else a for a in args))
-        return tuple(r.get() for r in results) if isinstance(results, tuple) else results.get()
 
-    return call
+@pytest.fixture(autouse=True)
+def _emulated(request):
+    """All but the tests on a GPU need the emulator."""
+    reason = emulator.why_not()
+    if reason is not None and not request.node.get_closest_marker("gpu"):
+        pytest.skip(reason)
 
 
 def rungs() -> dict:
@@ -61,13 +61,13 @@ def normal(*shape: int, dtype="float32") -> np.ndarray:
 # ------------------------------------------------------------------------------------------------- every case, every rung
 
 
-def in_domain(name: str, kernel, dtype: str):
+def in_domain(name: str, kernel, dtype: str, there=here):
     """(case's name, arguments) of each case that the rung is made for; there must be one."""
     covered = 0
     for case in cases(name):
         args = case.arguments(dtype)
         try:
-            here(kernel)(*args)
+            there(kernel)(*args)
         except Unsupported:
             continue
         covered += 1
@@ -103,6 +103,38 @@ def test_no_access_is_stray_or_raced_for(name: str, rung: str):
     for _, args in in_domain(name, RUNGS[name, rung], "float32"):
         with launching("checked"):
             here(RUNGS[name, rung])(*args)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "rung"), RUNGS)
+def test_conforms_on_a_gpu(name: str, rung: str, dtype: str):
+    there = partial(on_device, xp=backend.get("cupy").xp)
+    for case, args in in_domain(name, RUNGS[name, rung], dtype, there):
+        try:
+            conform(name, there(RUNGS[name, rung]), args)
+        except AssertionError as failure:
+            raise AssertionError(f"{case}: {failure}") from None
+
+
+# --------------------------------------------------------------------------------------------- through the backend's doors
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_the_rung_that_the_backend_chooses_conforms(name: str):
+    chosen = getattr(backend.get("emulator"), name)
+    for _, args in in_domain(name, chosen, "float32"):
+        conform(name, here(chosen), args)
+
+
+@pytest.mark.parametrize("name", PRIMITIVES)
+def test_arrays_of_the_host_are_refused(name: str):
+    """By the dispatcher, and by the kernels themselves where somebody calls them past it."""
+    args = cases(name)[0].arguments("float32")
+    with pytest.raises(BackendError, match=r"ndarray, but the active backend 'emulator' works on"):
+        getattr(backend.get("emulator"), name)(*args)
+    with pytest.raises(BackendError, match=r"a CUDA kernel got a numpy.ndarray; it works on arrays of CuPy"):
+        backend.get("emulator").implementation(PRIMITIVES[name])(*args)
 
 
 # ------------------------------------------------------------------------------------------------ beyond the common cases
