@@ -145,7 +145,8 @@ def pack_strip(x, s, n, images, i, rows, group, strip):
                         gather_row(x, row, s.W, b + s.first_j, s.step_j, strip, plane + r * s.pitch, s.pitch)
                     else:
                         fill_row(strip, plane + r * s.pitch, s.pitch, 0)
-                fill_row(strip, plane + height * s.pitch, LANES, 0)  # what the last vector reads beyond the plane
+                # a kernel position lies up to extra_j to the right, and the last vector reads on: 0 times what it finds must be 0
+                fill_row(strip, plane + height * s.pitch, s.extra_j + LANES, 0)
                 plane += s.plane
 
 
@@ -180,7 +181,7 @@ def correlate_strip(job, x, s, offset, start, panels, bias, y, target, splits):
     if (
         not s.in_place or origin + (s.C - 1) * s.plane + reach > x.size
     ):  # the last tile may read beyond its plane, not beyond x
-        strip, origin = np.empty(s.C * s.planes_i * s.planes_j * s.plane + TILE, x.dtype), 0
+        strip, origin = np.empty(s.C * s.planes_i * s.planes_j * s.plane + s.extra_j + TILE, x.dtype), 0
         pack_strip(x, s, n, images, i, rows, group, strip)
     out = np.empty(CHANNELS * reach, x.dtype)
     for f in range(len(start) - 1):
@@ -280,7 +281,7 @@ def sum_strips(job, gy, x, s, offset, O, splits, gw):
     split, group, part = job % splits, job // splits % s.groups, job // splits // s.groups
     first, last = blocks * split // splits, blocks * (split + 1) // splits
     most = ((s.images - 1) * s.period + s.rows) * s.pitch + LANES
-    scratch = np.empty(s.C * s.planes_i * s.planes_j * s.plane + LANES, x.dtype)
+    scratch = np.empty(s.C * s.planes_i * s.planes_j * s.plane + s.extra_j + LANES, x.dtype)
     gradient = np.zeros(OUTS * (last - first) * most, x.dtype)
     sums = gw[part, group]
     sums[OUTS * TAPS * threes * first : OUTS * TAPS * threes * last] = 0

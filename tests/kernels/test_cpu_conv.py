@@ -228,6 +228,29 @@ def test_inputs_may_end_where_memory_ends():
 # ------------------------------------------------------------------------------------------------------ NaN and infinity
 
 
+def leave_nan_in_freed_memory() -> None:
+    """What the next arrays of a kernel are likely to begin with."""
+    blocks = [np.full(n, np.nan, np.float32) for n in (*range(64, 40_000, 512), 50_000, 80_000, 120_000, 200_000)]
+    del blocks
+
+
+@pytest.mark.parametrize("rung", conv.VARIANTS["conv2d_grad_w"])
+@pytest.mark.parametrize(("size", "padding"), [(3, 1), (5, 2), (7, 3)])
+def test_the_gradient_of_kernels_reads_nothing_that_was_not_written(rung, size, padding):
+    """Where strips end between vectors: a zero of gy meets whatever lies there, and 0 NaN is NaN."""
+    rng = np.random.default_rng(0)
+    for W in (7, 9, 11, 13, 21, 25, 29):
+        for H in (7, 13, 40):
+            x, gy = rng.standard_normal((2, 2, 3, H, W)).astype(np.float32)
+            leave_nan_in_freed_memory()
+            window = (1, 1), (padding, padding), (1, 1), 1
+            try:
+                gw = conv.VARIANTS["conv2d_grad_w"][rung](gy, x, (3, 3, size, size), *window)
+            except Unsupported:
+                continue
+            assert np.isfinite(gw).all(), (H, W)
+
+
 @pytest.mark.parametrize("rung", DIRECT)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_one_bad_pixel_spoils_its_windows_and_no_other(rung, value):
