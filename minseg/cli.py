@@ -257,11 +257,20 @@ def _add_compress(commands) -> None:
 
 
 def _add_bench(commands) -> None:
-    command = _command(commands, "bench", bench, "time every operation and a training step")
-    command.add_argument("--peer", choices=["torch"], help="compare with PyTorch, interleaved in one process")
+    command = _command(commands, "bench", bench, "time a U-Net and its operations, in turn with PyTorch if wanted")
+    command.add_argument("--peer", choices=["torch"], help="compare with PyTorch, in turn within one process")
     command.add_argument("--threads", type=int, default=2, help="threads on both sides (default 2)")
-    command.add_argument("--rounds", type=int, default=15, help="interleaved rounds (default 15)")
+    command.add_argument("--rounds", type=int, default=9, help="rounds in which all take turns (default 9)")
     command.add_argument("--only", metavar="TEXT", help="only what has this text in its name")
+    command.add_argument("--sweep", action="store_true", help="also operations at sizes that double")
+    command.add_argument("--memory", action="store_true", help="also the peak memory of training steps")
+    command.add_argument(
+        "--full", action="store_true", help="all of these, other networks, every kernel and every variant of it"
+    )
+    command.add_argument(
+        "--plot", type=Path, metavar="FILE", help="instead: draw the cost against image size, batch and threads"
+    )
+    command.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table for README")
     command.add_argument("--json", action="store_true", help="print JSON")
 
 

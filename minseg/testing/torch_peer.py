@@ -68,9 +68,7 @@ class UNet(nn.Module):
 class SegNet(nn.Module):
     """The same network as ``minseg.models.SegNet``, for sides that are multiples of 2^stages."""
 
-    def __init__(
-        self, in_channels: int, num_classes: int, widths: Sequence[int] = (16, 32, 64, 64), depth: int = 2
-    ):
+    def __init__(self, in_channels: int, num_classes: int, widths: Sequence[int] = (16, 32, 64, 64), depth: int = 2):
         super().__init__()
         backwards = (*widths[::-1], widths[0])
         self.encoder = nn.ModuleList(stage(i, o, depth) for i, o in zip((in_channels, *widths), widths))
@@ -90,7 +88,9 @@ class SegNet(nn.Module):
 # ------------------------------------------------------------------------------------------------------------- DeepLab v3+
 
 
-def conv_norm(i: int, o: int, size: int, stride: int = 1, dilation: int = 1, separable: bool = False) -> list[nn.Module]:
+def conv_norm(
+    i: int, o: int, size: int, stride: int = 1, dilation: int = 1, separable: bool = False
+) -> list[nn.Module]:
     """A convolution without bias that keeps the size (but for its stride), and batch norm."""
     kind = Separable if separable else nn.Conv2d
     return [kind(i, o, size, stride, dilation * (size // 2), dilation, bias=False), nn.BatchNorm2d(o)]

@@ -6,6 +6,7 @@ changes from run to run: the same input gives the same PNG.
 
 from minseg.viz.costs import CostPanel, cost_figure
 from minseg.viz.curves import curves_figure, robustness_figure
+from minseg.viz.growth import growth_figure
 from minseg.viz.lessons import bars_figure, confusion_figure, gallery_figure, lines_figure, matrices_figure
 from minseg.viz.masks import (
     Row,
@@ -36,6 +37,7 @@ __all__ = [
     "enlarge",
     "explanation_figure",
     "gallery_figure",
+    "growth_figure",
     "heat",
     "heat_overlay",
     "lines_figure",

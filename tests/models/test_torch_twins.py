@@ -8,7 +8,12 @@ from minseg import models, no_grad, ops, tensor
 pytestmark = pytest.mark.peer
 torch = pytest.importorskip("torch")
 
-SIZES = {"unet": (2, 3, 24, 40), "segnet": (2, 3, 32, 48), "deeplab": (2, 3, 40, 64), "attention_decoder": (2, 3, 24, 80)}
+SIZES = {
+    "unet": (2, 3, 24, 40),
+    "segnet": (2, 3, 32, 48),
+    "deeplab": (2, 3, 40, 64),
+    "attention_decoder": (2, 3, 24, 80),
+}
 
 
 @pytest.mark.parametrize("name", SIZES)
