@@ -7,6 +7,7 @@ an array module as strict as CuPy.
 from minseg.errors import EmulatorError
 from minseg.kernels.emulator import arrays as xp
 from minseg.kernels.emulator.build import why_not
-from minseg.kernels.emulator.launch import ORDERS, Kernel, Module, launching
+from minseg.kernels.emulator.launch import Kernel, Module, launching
+from minseg.kernels.emulator.library import ORDERS
 
 __all__ = ["ORDERS", "EmulatorError", "Kernel", "Module", "launching", "why_not", "xp"]

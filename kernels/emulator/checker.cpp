@@ -1,11 +1,12 @@
-// Shadow memory. Each cell of memory remembers who wrote it last and who read it since. An access is a race if it meets one by another
-// thread, not both reads and not both atomic, and nothing came between that makes the one happen before the other: a __syncthreads of
-// the block, or a warp operation in which both took part. Between blocks nothing does.
+// Shadow memory. Each cell of memory remembers who wrote it last and who read it since. An access is a race if it meets one by
+// another thread, not both reads and not both atomic, and nothing came between that makes the one happen before the other: a
+// __syncthreads of the block, or a __syncwarp in which both took part. (Shuffles and votes order no memory, says CUDA.) Between
+// blocks nothing does; a kernel that passes data from block to block with __threadfence and flags is reported.
 //
-// That is decided from what the kernel does, not from what came out: a race is found in any order of threads, and in the first run.
+// That is decided from what the kernel does, not from what came out: a race is found in any order of threads, in the first run.
 //
-// Argument arrays are moved into memory of their own with wide gaps around, so that an index that runs over the end of one does not
-// land in another.
+// Argument arrays are moved into memory of their own with wide gaps around, so that an index that runs over the end of one does
+// not land in another.
 #include "checker.h"
 
 #include <stdio.h>
@@ -27,7 +28,7 @@ enum Spread : uint8_t { OneThread, OneWarp, OneBlock, ManyBlocks };
 struct Access {
     uint32_t block = 0;     // 1 + the block's number in the grid; 0: none
     uint32_t epoch = 0;     // how many barriers the block had passed
-    uint32_t meeting = 0;   // how many operations its warp had done
+    uint32_t meeting = 0;   // how many __syncwarp its warp had done
     uint32_t lanes = 0;     // which lanes of the warp
     uint32_t code = 0;      // where in the library
     uint16_t thread = 0;
@@ -58,7 +59,7 @@ struct Mapping {
     size_t bytes;
 };
 
-// For each pair of lanes: after how many operations of the warp they last met, directly or through others.
+// For each pair of lanes: after how many __syncwarp of the warp they last met, directly or through others.
 struct Warp {
     uint32_t meetings;
     uint32_t met[32][32];
@@ -121,7 +122,8 @@ std::vector<Region> merged(Array* arrays, int count) {
             before->read_only = before->read_only && a->read_only;
             if (before->name != a->name) before->name += std::string("/") + a->name;
         } else {
-            found.push_back({a->name, nullptr, a->bytes, a->element_bytes, false, bool(a->read_only), a->data, a->written, 0, nullptr});
+            bool read_only = a->read_only;
+            found.push_back({a->name, nullptr, a->bytes, a->element_bytes, false, read_only, a->data, a->written, 0, nullptr});
         }
     }
     return found;
@@ -215,8 +217,7 @@ std::string who(const Access& record, int thread) {
         Index3 index = {number % gridDim.x, number / gridDim.x % gridDim.y, number / gridDim.x / gridDim.y};
         return "thread " + text_of(thread_index(other)) + " of block " + text_of(index);
     }
-    if (record.spread == OneWarp || (record.spread == OneThread && other / 32 == thread / 32))
-        other = other / 32 * 32 + __builtin_ctz(unmet(record, thread));
+    if (record.spread == OneWarp && other / 32 == thread / 32) other = other / 32 * 32 + __builtin_ctz(unmet(record, thread));
     if (other == thread) return record.spread == ManyBlocks ? "a thread of another block" : "another thread of the block";
     return "thread " + text_of(thread_index(other));
 }
@@ -225,8 +226,9 @@ std::string who(const Access& record, int thread) {
                               const char* other_verb, Place place) {
     bool one_block = other.block == block && other.spread != ManyBlocks;
     const char* missing = one_block ? "with no barrier between them" : "and nothing orders two blocks";
-    report("data race", place, "it %s %s, which %s %s at %s, %s", verb, element(region, p, bytes).c_str(), who(other, current_thread()).c_str(),
-           other_verb, text_of(Place{nullptr, 0, __ehdr_start + other.code}), missing);
+    Place other_place{nullptr, 0, __ehdr_start + other.code};
+    report("data race", place, "it %s %s, which %s %s at %s, %s", verb, element(region, p, bytes).c_str(),
+           who(other, current_thread()).c_str(), other_verb, text_of(other_place), missing);
 }
 
 // --------------------------------------------------------------------------------------------------------------- accesses
@@ -267,7 +269,8 @@ void outside(const char* p, unsigned bytes, bool write, Place place) {
 
 void expect_written(const Region& region, const Cell& cell, const char* p, unsigned bytes, Place place) {
     if (region.shared && cell.write.block != block)
-        report("uninitialised", place, "it reads %s, which no thread of this block has written so far", element(region, p, bytes).c_str());
+        report("uninitialised", place, "it reads %s, which no thread of this block has written so far",
+               element(region, p, bytes).c_str());
 }
 
 // Arrays from empty(): a flag for each element, kept from launch to launch.

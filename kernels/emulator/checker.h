@@ -29,4 +29,4 @@ void checker_end(bool failed);
 
 void checker_block(uint32_t number);               // the next block starts
 void checker_barrier();                            // all threads of the block met
-void checker_warp_met(int warp, uint32_t lanes);   // these lanes of a warp met
+void checker_warp_met(int warp, uint32_t lanes);   // these lanes of a warp met at a __syncwarp

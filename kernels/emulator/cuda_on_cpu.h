@@ -1,8 +1,8 @@
 // CUDA's names for g++: with this header in front, a .cu file is a C++ file, unchanged.
 //
-// It includes nothing, on purpose: what NVRTC does not know (INFINITY, FLT_MAX, int64_t, M_PI ...), g++ does not know here either.
-// The functions declared extern "C" stand in scheduler.cpp and checker.cpp. __global__ and __shared__ are not macros: build.py needs
-// to see them, and takes them out after preprocessing.
+// It includes nothing, on purpose: what NVRTC does not know (INFINITY, FLT_MAX, int64_t, M_PI ...), g++ does not know here
+// either. The functions declared extern "C" stand in scheduler.cpp and checker.cpp. __global__ and __shared__ are not macros:
+// build.py needs to see them, and takes them out after preprocessing.
 #pragma once
 
 #define __CUDACC_RTC__ 1
@@ -55,6 +55,7 @@ int printf(const char* format, ...);
 char* emulator_dynamic_shared();
 unsigned emulator_lane();
 void emulator_block_barrier(const char* file, int line);
+void emulator_warp_barrier(unsigned mask, const char* file, int line);
 unsigned emulator_ballot(unsigned mask, bool vote, const char* file, int line);
 void emulator_shuffle(unsigned mask, void* value, unsigned size, int source_lane, const char* file, int line);
 void emulator_before_atomic(void* address, unsigned size, void* return_address);
@@ -68,7 +69,7 @@ static const int warpSize = 32;
 #define EMULATOR_HERE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
 static inline void __syncthreads(EMULATOR_HERE) { emulator_block_barrier(file, line); }
-static inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_HERE) { emulator_ballot(mask, false, file, line); }
+static inline void __syncwarp(unsigned mask = 0xffffffffu, EMULATOR_HERE) { emulator_warp_barrier(mask, file, line); }
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 
@@ -270,10 +271,7 @@ static inline int __popc(unsigned x) { return __builtin_popcount(x); }
 static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
 static inline int __clz(int x) { return x ? __builtin_clz(x) : 32; }
 static inline int __ffs(int x) { return __builtin_ffs(x); }
-template <class T>
-static inline T __ldg(const T* address) {
-    return *address;
-}
+#define __ldg(address) (*(address))  // a macro, so that a report points to the kernel's line
 
 // ------------------------------------------------------------------------------------------------------ how a kernel is called
 

@@ -1,26 +1,20 @@
 """Modules, kernels and launches, in the shape of CuPy's: ``Module(source, name).function("relu")(grid, block, args)``."""
 
 import contextlib
-import ctypes
-import re
-import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from minseg.errors import ArgumentError, EmulatorError, nearest_names
 from minseg.kernels.emulator import build
-from minseg.kernels.emulator.arrays import all_written, ndarray, written_flags
-
-ORDERS = ("ascending", "descending", "shuffled", "interleaved")
-"""In which order the threads of a block, and the blocks of a grid, take their turns; numbered as in scheduler.cpp."""
+from minseg.kernels.emulator.arrays import all_written, written_flags
+from minseg.kernels.emulator.library import ORDERS, Array, Loaded, load
+from minseg.kernels.emulator.signature import Parameter, memory_of
 
 MOST_SHARED = 48 << 10
-_LOCK = threading.Lock()  # the scheduler keeps its state in the library: one launch at a time
 
 
 @dataclass(frozen=True)
@@ -66,114 +60,6 @@ def _expect_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
         raise ArgumentError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
 
 
-# ------------------------------------------------------------------------------------------------- what C++ and Python share
-
-
-class _Index3(ctypes.Structure):
-    _fields_ = [(axis, ctypes.c_uint) for axis in "xyz"]
-
-    def __iter__(self):
-        return iter((self.x, self.y, self.z))
-
-
-class _Report(ctypes.Structure):
-    """``Report`` of runtime.h."""
-
-    _fields_ = [
-        ("kind", ctypes.c_char * 32),
-        ("place", ctypes.c_char * 256),
-        ("block", _Index3),
-        ("thread", _Index3),
-        ("text", ctypes.c_char * 1024),
-    ]
-
-
-class _Array(ctypes.Structure):
-    """``Array`` of checker.h."""
-
-    _fields_ = [
-        ("data", ctypes.c_void_p),
-        ("bytes", ctypes.c_size_t),
-        ("element_bytes", ctypes.c_size_t),
-        ("read_only", ctypes.c_int),
-        ("name", ctypes.c_char_p),
-        ("argument", ctypes.c_void_p),
-        ("written", ctypes.c_void_p),
-    ]
-
-
-_TYPES = {
-    "bool": np.bool_,
-    "char": np.int8,
-    "signed char": np.int8,
-    "unsigned char": np.uint8,
-    "short": np.int16,
-    "short int": np.int16,
-    "short unsigned int": np.uint16,
-    "int": np.int32,
-    "unsigned int": np.uint32,
-    "long int": np.int64,
-    "long unsigned int": np.uint64,
-    "long long int": np.int64,
-    "long long unsigned int": np.uint64,
-    "float": np.float32,
-    "double": np.float64,
-}
-"""The types of kernel parameters as g++ writes them. Pointers to vectors (float4*) take arrays of the element's type."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter of a kernel: its name, its NumPy type, and whether it is a pointer (to memory it may only read)."""
-
-    name: str
-    dtype: np.dtype
-    pointer: bool = False
-    read_only: bool = False
-
-    @classmethod
-    def parse(cls, name: str, text: str) -> "Parameter":
-        """``const float*`` as g++ prints it."""
-        pointer = text.endswith("*")
-        base = text.removesuffix("*").strip()
-        read_only = pointer and base.startswith("const ")
-        base = base.removeprefix("const ")
-        vector = re.fullmatch(r"(float|double|int|uint|uchar)[234]", base)
-        if vector:
-            base = {"uint": "unsigned int", "uchar": "unsigned char"}.get(vector[1], vector[1])
-        if base not in _TYPES:
-            raise EmulatorError(f"parameter {name}: the emulator does not know the type {text}")
-        return cls(name, np.dtype(_TYPES[base]), pointer, read_only)
-
-    def __str__(self) -> str:
-        return f"{'const ' * self.read_only}{self.dtype}{'*' * self.pointer} {self.name}"
-
-
-# ------------------------------------------------------------------------------------------------------ modules and kernels
-
-
-class _Loaded:
-    """A compiled module in this process."""
-
-    def __init__(self, library: build.Library):
-        self.path = library.path
-        self.shared = library.shared
-        self.code = ctypes.CDLL(str(library.path))
-        for name, offset, size in library.shared:
-            self.code.emulator_add_shared(name.split("::")[-1].encode(), ctypes.c_size_t(offset), ctypes.c_size_t(size))
-
-    def lines(self, text: str) -> str:
-        """Addresses ``@1a2f@`` of the machine code as file:line of the source."""
-
-        def line(match):
-            # the address is where the call returns to; one byte earlier is still the call
-            address = hex(int(match[1], 16) - 1)
-            found = build.run(["addr2line", "-e", str(self.path), address], self.path.name).split()[0]
-            return Path(found).name
-
-        return re.sub(r"@([0-9a-f]+)@", line, text)
-
-
 class Module:
     """The kernels of one .cu file.
 
@@ -206,6 +92,11 @@ class Module:
     >>> twice((2,), (4,), (x, y, np.int32(5)))
     >>> y
     array([0., 2., 4., 6., 8.], dtype=float32)
+    >>> with launching("checked", order="shuffled"):  # six elements, when there are five
+    ...     twice((2,), (4,), (x, y, np.int32(6)))
+    Traceback (most recent call last):
+    minseg.errors.EmulatorError: twice.cu:3: out of bounds in kernel twice, block (1, 0, 0), thread (1, 0, 0): it reads x[5], but \
+x has 5 elements
     """
 
     def __init__(
@@ -221,7 +112,7 @@ class Module:
             raise EmulatorError(reason)
         self.filename, self.mode = filename, mode
         self.source = build.preprocess(source, filename, tuple(defines), tuple(include_dirs))
-        self._loaded: dict[str, _Loaded] = {}
+        self._loaded: dict[str, Loaded] = {}
         self._kernels: dict[str, Kernel] = {}
 
     @property
@@ -237,10 +128,10 @@ class Module:
             self._kernels[name] = Kernel(self, name)
         return self._kernels[name]
 
-    def loaded(self, mode: str) -> _Loaded:
+    def loaded(self, mode: str) -> Loaded:
         """The compiled module in this mode."""
         if mode not in self._loaded:
-            self._loaded[mode] = _Loaded(build.compiled(self.source, mode))
+            self._loaded[mode] = load(build.compiled(self.source, mode))
         return self._loaded[mode]
 
 
@@ -253,27 +144,15 @@ class Kernel:
 
     def __init__(self, module: Module, name: str):
         self.module, self.name = module, name
-        self._code(self._mode())  # what does not compile is told now, not at the first launch
+        loaded = module.loaded(self._mode())  # what does not compile is told now, not at the first launch
+        names, types = module.source.kernels[name], loaded.signature(name)
+        self.parameters = tuple(Parameter.parse(*pair) for pair in zip(names, types, strict=True))
+        """What the kernel takes."""
+        self.most_threads = loaded.most_threads(name)
+        """The largest block: what ``__launch_bounds__`` says, or 1024."""
 
     def _mode(self) -> str:
         return _launching.get().mode or self.module.mode
-
-    def _code(self, mode: str):
-        return self.module.loaded(mode).code
-
-    @cached_property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """What the kernel takes."""
-        signature = getattr(self._code(self._mode()), f"emulator_signature_{self.name}")
-        signature.restype = ctypes.c_char_p
-        types = re.search(r"\{(.*)\}", signature().decode())[1].split(", ")
-        names = self.module.source.kernels[self.name]
-        return tuple(Parameter.parse(name, text) for name, text in zip(names, types if names else (), strict=True))
-
-    @cached_property
-    def most_threads(self) -> int:
-        """The largest block: what ``__launch_bounds__`` says, or 1024."""
-        return getattr(self._code(self._mode()), f"emulator_bounds_{self.name}")()
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}({', '.join(map(str, self.parameters))}) of {self.module.filename}>"
@@ -285,28 +164,9 @@ class Kernel:
         grid, block = self._dimensions(grid, block)
         self._expect_room(loaded, shared_mem)
         self._expect_count(args)
-        values = [self._value(p, a) for p, a in zip(self.parameters, args)]
-        pointers = (ctypes.c_void_p * max(1, len(values)))(*(value.ctypes.data for value in values))
+        values = [parameter.value(argument, self.name) for parameter, argument in zip(self.parameters, args)]
         arrays = self._arrays(args, values, mode)
-        report = _Report()
-        with _LOCK:
-            failed = loaded.code.emulator_launch(
-                getattr(loaded.code, f"emulator_call_{self.name}"),
-                pointers,
-                (ctypes.c_uint * 3)(*grid),
-                (ctypes.c_uint * 3)(*block),
-                ctypes.c_size_t(shared_mem),
-                ORDERS.index(how.order),
-                ctypes.c_uint(how.seed),
-                int(mode == "checked"),
-                len(arrays),
-                arrays,
-                ctypes.byref(report),
-            )
-        if failed:
-            raise self._error(loaded, report)
-
-    # -------------------------------------------------------------------------------------------------- checks of a launch
+        loaded.launch(self.name, grid, block, values, arrays, shared_mem, how.order, how.seed, mode == "checked")
 
     def _dimensions(self, grid, block) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Grid and block as three numbers each, inside CUDA's limits."""
@@ -322,7 +182,7 @@ class Kernel:
             raise EmulatorError(f"{self.name}: block {block} has {threads} threads, {limit} is {self.most_threads}")
         return tuple((*map(int, grid), 1, 1)[:3]), tuple((*map(int, block), 1, 1)[:3])
 
-    def _expect_room(self, loaded: _Loaded, shared_mem: int) -> None:
+    def _expect_room(self, loaded: Loaded, shared_mem: int) -> None:
         own = sum(size for name, _, size in loaded.shared if name.startswith(f"{self.name}::"))
         if not 0 <= shared_mem <= MOST_SHARED - own:
             raise EmulatorError(
@@ -337,55 +197,20 @@ class Kernel:
             takes = ", ".join(map(str, self.parameters))
             raise EmulatorError(f"{self.name} takes {len(self.parameters)} arguments ({takes}), got {len(args)}")
 
-    def _value(self, parameter: Parameter, argument) -> np.ndarray:
-        """What the kernel receives for this parameter, in memory: a number, or the address of an array."""
-        what = f"{self.name}: argument {parameter.name}"
-        if parameter.pointer:
-            array = _host(argument)
-            if not isinstance(array, np.ndarray):
-                raise EmulatorError(f"{what}: expected an array, got {type(argument).__name__}")
-            if array.dtype != parameter.dtype:
-                raise EmulatorError(f"{what}: the kernel takes {parameter.dtype}*, the array is {array.dtype}")
-            if not array.flags.c_contiguous:
-                raise EmulatorError(
-                    f"{what}: the array {array.shape} is not C-contiguous, and a kernel sees only where it begins; "
-                    "pass xp.ascontiguousarray(array)"
-                )
-            if not parameter.read_only and not array.flags.writeable:
-                raise EmulatorError(f"{what}: the kernel may write to it, but the array is read-only")
-            return np.array(array.ctypes.data, np.uint64)
-        if not isinstance(argument, np.generic):
-            raise EmulatorError(
-                f"{what}: expected a NumPy scalar of type {parameter.dtype}, got {type(argument).__name__}; "
-                f"pass np.{parameter.dtype}(...), for a Python number reaches a GPU as 8 bytes"
+    def _arrays(self, args: tuple, values: list[np.ndarray], mode: str) -> list[Array]:
+        """The arrays among the arguments, as the checker wants them."""
+        found = []
+        for parameter, argument, value in zip(self.parameters, args, values):
+            if not parameter.pointer:
+                continue
+            memory = memory_of(argument)
+            array = Array(
+                memory.ctypes.data, memory.nbytes, memory.itemsize, parameter.read_only, parameter.name.encode()
             )
-        if argument.dtype != parameter.dtype:
-            raise EmulatorError(f"{what}: the kernel takes {parameter.dtype}, got {argument.dtype}")
-        return np.array(argument)
-
-    def _arrays(self, args, values, mode: str) -> ctypes.Array:
-        """The arrays among the arguments, for the checker."""
-        given = [(p, _host(a), value) for p, a, value in zip(self.parameters, args, values) if p.pointer]
-        arrays = (_Array * len(given))()
-        for entry, (parameter, array, value) in zip(arrays, given):
-            entry.data, entry.bytes, entry.element_bytes = array.ctypes.data, array.nbytes, array.itemsize
-            entry.read_only, entry.name = parameter.read_only, parameter.name.encode()
-            entry.argument = value.ctypes.data
+            array.argument = value.ctypes.data
             if mode == "checked":
-                entry.written = written_flags(array)
+                array.written = written_flags(memory)
             elif not parameter.read_only:
-                all_written(array)  # as far as anybody knows
-        return arrays
-
-    def _error(self, loaded: _Loaded, report: _Report) -> EmulatorError:
-        place, text = loaded.lines(report.place.decode()), loaded.lines(report.text.decode())
-        block, thread = tuple(report.block), tuple(report.thread)
-        kind = report.kind.decode()
-        error = EmulatorError(f"{place}: {kind} in kernel {self.name}, block {block}, thread {thread}: {text}")
-        error.kind, error.kernel, error.place, error.block, error.thread = kind, self.name, place, block, thread
-        return error
-
-
-def _host(argument):
-    """The memory of an emulator's array; anything else as it is."""
-    return argument.memory if isinstance(argument, ndarray) else argument
+                all_written(memory)  # as far as anybody knows
+            found.append(array)
+        return found

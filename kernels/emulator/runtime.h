@@ -2,6 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #define EMULATOR_EXPORT extern "C" __attribute__((visibility("default")))
 #define EMULATOR_FOR_KERNELS extern "C" __attribute__((visibility("hidden")))
@@ -16,7 +17,7 @@ struct Place {
     int line = 0;
     const void* address = nullptr;
 
-    bool operator==(const Place& other) const { return file == other.file && line == other.line; }
+    bool operator==(const Place& other) const { return line == other.line && !strcmp(file, other.file); }
 };
 
 // What a launch found wrong; launch.py reads the same structure.

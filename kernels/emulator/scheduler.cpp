@@ -41,8 +41,9 @@ struct Fiber {
 struct Exchange {
     unsigned mask = 0;
     int source = 0;      // the lane whose value it wants
-    unsigned size = 0;   // bytes of the value; 0 for a ballot or a barrier
+    unsigned size = 0;   // bytes of the value; 0 where none is sent
     bool vote = false;
+    bool barrier = false;  // __syncwarp, which orders memory as well
     uint64_t sent = 0, received = 0;
     unsigned ballot = 0;
 };
@@ -208,7 +209,7 @@ bool complete(int warp, unsigned mask) {
     int before = running;
     give_results(warp, present);
     running = before;
-    checker_warp_met(warp, present);
+    if (present && threads[32 * warp + __builtin_ctz(present)].exchange.barrier) checker_warp_met(warp, present);
     size_t first = ready.size();
     for (int lane = 0; lane < 32; ++lane) {
         if (!(present >> lane & 1)) continue;
@@ -391,6 +392,13 @@ EMULATOR_FOR_KERNELS char* emulator_dynamic_shared() { return dynamic_shared; }
 EMULATOR_FOR_KERNELS unsigned emulator_lane() { return running % 32; }
 
 EMULATOR_FOR_KERNELS void emulator_block_barrier(const char* file, int line) { wait(State::AtBarrier, {file, line}); }
+
+EMULATOR_FOR_KERNELS void emulator_warp_barrier(unsigned mask, const char* file, int line) {
+    Exchange mine;
+    mine.mask = mask;
+    mine.barrier = true;
+    meet(mine, {file, line});
+}
 
 EMULATOR_FOR_KERNELS unsigned emulator_ballot(unsigned mask, bool vote, const char* file, int line) {
     Exchange mine;

@@ -13,7 +13,7 @@ import numpy as np
 from minseg.errors import ArgumentError, EmulatorError, FileError, nearest_names
 from minseg.files import jsonable
 from minseg.kernels.emulator import ORDERS, Kernel, Module, launching, xp
-from minseg.kernels.emulator.launch import Parameter
+from minseg.kernels.emulator.signature import Parameter
 
 MAKERS = ("arange", "zeros", "ones", "random", "empty")
 FORMS = "a number (3), arange:10, zeros:4,4, ones:8, random:2,3, empty:10, any of them with :float32 at the end, or data.npy"

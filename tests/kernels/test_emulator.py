@@ -1,5 +1,7 @@
 """The emulator: correct kernels pass in every mode and order, every planted bug is reported at its line, misuse is refused."""
 
+import doctest
+import importlib
 import os
 import re
 import subprocess
@@ -11,6 +13,7 @@ import pytest
 
 from minseg.errors import ArgumentError, EmulatorError, MinsegError
 from minseg.kernels.emulator import ORDERS, Module, build, launching, why_not, xp
+from minseg.testing import nvrtc
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -169,6 +172,7 @@ REPORTS = {
     "two_blocks_read_and_write": ("data race", r"of block \(\d, 0, 0\) (read|wrote) at .*, and nothing orders two blocks"),
     "atomic_and_plain": ("data race", r"it (reads|updates) y\[0\], which .* (read|updated) at planted.cu:\d+, with no barrier"),
     "lanes_of_a_warp": ("data race", r"tile\[\d+\], which thread \(\d+, 0, 0\) (read|wrote) at planted.cu:\d+, with no barrier"),
+    "a_shuffle_orders_nothing": ("data race", r"tile\[\d+\], which thread \(\d+, 0, 0\) (read|wrote) at planted.cu:\d+, with no"),
     "half_a_warp_met": ("data race|uninitialised", r"tile\[\d+\]"),
     "half_the_block_waits": ("barrier divergence", r"32 of the block's 64 threads wait at this __syncthreads, 32 have exited"),
     "two_barriers": ("barrier divergence", r"some threads of the block wait at this __syncthreads, others at planted.cu:\d+"),
@@ -506,3 +510,24 @@ def test_a_cache_that_cannot_be_written_is_replaced_by_a_temporary_one(tmp_path)
 def test_the_error_is_of_the_projects_family():
     assert issubclass(EmulatorError, MinsegError)
     assert issubclass(EmulatorError, RuntimeError)
+
+
+@pytest.mark.skipif(nvrtc.why_not() is not None, reason=str(nvrtc.why_not()))
+@pytest.mark.parametrize("source", [PLANTED, CORRECT.replace('#include "sums.cuh"', (FOLDER / "sums.cuh").read_text())])
+def test_the_kernels_of_these_tests_are_cuda(source):
+    assert not nvrtc.compile_source(source, "test.cu", 75).error
+
+
+@pytest.mark.skipif(nvrtc.why_not() is not None, reason=str(nvrtc.why_not()))
+@pytest.mark.parametrize("expression", NOT_IN_NVRTC)
+def test_nvrtc_lacks_what_is_said_to_be_missing(expression):
+    assert nvrtc.compile_source(
+        f'extern "C" __global__ void f(float* y) {{ y[0] = {expression}; }}', "more.cu", 75
+    ).error
+
+
+@pytest.mark.parametrize("module", ["arrays", "launch"])
+def test_the_examples_in_the_docstrings_run(module):
+    found = doctest.testmod(importlib.import_module(f"minseg.kernels.emulator.{module}"))
+    assert found.attempted
+    assert not found.failed

@@ -147,6 +147,14 @@ KERNEL(half_a_warp_met) {
     y[lane] = tile[lane ^ 16];                         // <- unless nothing was written there yet
 }
 
+KERNEL(a_shuffle_orders_nothing) {
+    __shared__ float tile[64];
+    tile[threadIdx.x] = x[0];
+    __syncwarp();
+    float other = tile[threadIdx.x ^ 1];                                           // <-
+    tile[threadIdx.x] = __shfl_sync(0xffffffffu, other, threadIdx.x);              // <-
+}
+
 // ------------------------------------------------------------------------------------------------------------ barriers and warps
 
 KERNEL(half_the_block_waits) {
