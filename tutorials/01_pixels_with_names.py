@@ -44,7 +44,8 @@ viz.gallery_figure(
 )
 
 # %% [markdown]
-# Three tasks are easily confused. *Classification* gives one name to the whole image. *Detection* gives boxes.
+# Three tasks are easily confused. *Classification* gives one name to the whole image. *Detection* gives boxes: YOLO
+# and Faster R-CNN, which one of the documents cites beside segmentation networks, do that, and are not built here.
 # *Semantic segmentation*, our task, names every pixel; nuclei that touch become one region. *Instance segmentation*
 # also tells them apart. A mask with numbered objects contains the boxes and the semantic mask, but not the other way
 # round:

@@ -381,6 +381,32 @@ print(f"x has {x.size} numbers, as columns {A.size}: memory for speed")
 show("pool.max2d", "pool.avg2d")
 
 # %% [markdown]
+# Slowly, with whatever sums up a window as an argument, and then fast:
+
+
+# %%
+def pool_slowly(x, k, s, sum_up):
+    H, W = x.shape
+    I, J = (H - k) // s + 1, (W - k) // s + 1
+    return np.array(
+        [[sum_up(x[s * i : s * i + k, s * j : s * j + k]) for j in range(J)] for i in range(I)]
+    )
+
+
+photograph = tensor(grey[None, None])
+largest = pool_slowly(grey, 4, 4, np.max)
+mean = pool_slowly(grey, 4, 4, np.mean)
+assert np.array_equal(largest, ops.max_pool2d(photograph, 4, 4).numpy()[0, 0])
+assert np.allclose(mean, ops.avg_pool2d(photograph, 4, 4).numpy()[0, 0])
+viz.gallery_figure(
+    {
+        "160 x 160 pixels": grey,
+        "largest of 4 x 4\n40 x 40 pixels": largest,
+        "mean of 4 x 4\n40 x 40 pixels": mean,
+    }
+)
+
+# %% [markdown]
 # And the mean as D3 prints it:
 
 # %%
@@ -421,11 +447,12 @@ def mean_pool(x, k, s):
 check("2.6", mean_pool)
 
 # %% [markdown]
-# There is more to find in the printed formulas of pooling. Here are three of them; before you read the table below,
-# try: what is W in the first, which pixels does the second never read, and what does the third say about i and j?
+# There is more to find in the printed formulas of pooling. Here are four of them; before you read the table below,
+# try: what is W in the first? Which pixels does the second never read, if pixels count from 1? What does the third
+# read at (1, 1)? And what does the fourth say about i and j?
 
 # %%
-printed("EQ-D1-2", "EQ-D1-3", "EQ-D4-3")
+printed("EQ-D1-2", "EQ-D1-3", "EQ-D3-2", "EQ-D4-3")
 
 # %% [markdown]
 # None of them has a stride, so none makes a map smaller, although the text around them says so. The windows of D3 run
@@ -537,8 +564,7 @@ letter[1:6, 2], letter[1, 2:5], letter[3, 2:4] = 1, 1, 1
 spot = np.zeros((9, 9))
 spot[4, 4] = 1
 bright = np.clip(grey / np.percentile(grey, 99), 0, 1)
-photograph = tensor(bright[None, None])
-means = {k: ops.avg_pool2d(photograph, k, k).numpy()[0, 0] for k in (2, 3)}
+means = {k: ops.avg_pool2d(tensor(bright[None, None]), k, k).numpy()[0, 0] for k in (2, 3)}
 viz.gallery_figure(
     {
         "kernel": letter,

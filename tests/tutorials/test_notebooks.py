@@ -63,6 +63,15 @@ def test_a_notebook_says_what_it_builds_and_ends_with_its_picture_and_what_to_re
     assert any("image/png" in output.get("data", {}) for output in last_code["outputs"])
 
 
+@each_notebook
+def test_every_check_of_a_stub_answers_in_one_kind_sentence(source):
+    cells = [c for c in executed(source)["cells"] if joined(c["source"]).startswith("check(")]
+    assert len(cells) >= 3
+    for cell in cells:
+        (output,) = cell["outputs"]
+        assert "not written yet" in joined(output["data"]["text/plain"])
+
+
 def pictures_of(notebook):
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
