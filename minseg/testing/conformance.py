@@ -439,12 +439,16 @@ def compare(what: str, result, expected, allowed) -> None:
         )
 
 
+BY_CHANCE = {"atomic"}
+"""Rungs that add with atomicAdd: on a GPU whoever comes first is added first, so two runs may differ in the last bits."""
+
+
 def conform(name: str, kernel: Callable, args: tuple, rung: str | None = None) -> None:
     """AssertionError unless the kernel does on these arguments all that its primitive promises.
 
-    Fresh buffers are poisoned, so that an element that it does not write is NaN; two runs must give the same bits, and leave the
-    arguments as they are; dtypes and shapes must be those of the shape rule; values must be within the bound of the
-    primitive, or of this rung.
+    Fresh buffers are poisoned, so that an element that it does not write is NaN; two runs must give the same bits, but for a rung
+    ``BY_CHANCE``, and leave the arguments as they are; dtypes and shapes must be those of the shape rule; values must be within
+    the bound of the primitive, or of this rung.
     """
     primitive = PRIMITIVES[name]
     floats = [args[position] for position, _, is_float in primitive.arrays if is_float and args[position] is not None]
@@ -467,5 +471,5 @@ def conform(name: str, kernel: Callable, args: tuple, rung: str | None = None) -
         assert result.dtype == kind, f"{what}: expected {kind}, got {result.dtype}"
         assert result.shape == shape, f"{what}: expected shape {shape}, got {result.shape}"
         assert result.flags.c_contiguous, f"{what} is not C-contiguous"
-        assert result.tobytes() == twin.tobytes(), f"{what}: two runs gave different bits"
+        assert rung in BY_CHANCE or result.tobytes() == twin.tobytes(), f"{what}: two runs gave different bits"
         compare(what, result, e, a)

@@ -20,6 +20,7 @@ from minseg.testing.cases import Case, cases
 from minseg.testing.conformance import conform
 
 BACKENDS = {"numpy": "reference", "numba": "cpu"}
+PACKAGES = (*BACKENDS.values(), "cuda")  # whose kernels conform, on the emulator and on a GPU, is in test_cuda.py
 FAMILIES = list(dict.fromkeys(primitive.family for primitive in PRIMITIVES.values()))
 DTYPES = ("float32", "float64")
 
@@ -119,25 +120,26 @@ def test_arrays_need_not_be_contiguous(name: str, primitive: str):
 # ------------------------------------------------------------------------------------------ one order, one signature
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("primitive", PRIMITIVES)
-def test_signature_is_the_declared_one(name: str, primitive: str):
-    function = backend.get(name).implementation(PRIMITIVES[primitive])
+def test_signature_is_the_declared_one(package: str, primitive: str):
+    file = importlib.import_module(f"minseg.kernels.{package}.{PRIMITIVES[primitive].family}")
     declared = PRIMITIVES[primitive].signature.parameters.values()
-    found = inspect.signature(function).parameters.values()
+    found = inspect.signature(getattr(file, primitive)).parameters.values()
     assert [(p.name, p.kind, p.default) for p in found] == [(p.name, p.kind, p.default) for p in declared]
 
 
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("package", PACKAGES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_functions_stand_in_the_declared_order(name: str, family: str):
+def test_functions_stand_in_the_declared_order(package: str, family: str):
     """Those that a file takes from a rung of its ladder, if any, stand in that rung."""
+    file = importlib.import_module(f"minseg.kernels.{package}.{family}")
     declared = [p.name for p in PRIMITIVES.values() if p.family == family]
-    tree = ast.parse(Path(module(name, family).__file__).read_text())
+    tree = ast.parse(Path(file.__file__).read_text())
     defined = [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in PRIMITIVES]
     assert defined == [primitive for primitive in declared if primitive in defined]
-    assert all(hasattr(module(name, family), primitive) for primitive in declared)
-    assert defined == declared or name != "numpy"
+    assert all(hasattr(file, primitive) for primitive in declared)
+    assert defined == declared or package == "cpu"
 
 
 # ------------------------------------------------------------------------------------------------- adjoints: <Kx, y> = <x, K'y>
@@ -317,6 +319,22 @@ class _Restless:
 def test_each_broken_promise_is_found(kernel, complaint):
     with pytest.raises(AssertionError, match=complaint):
         conform("relu", kernel, cases("relu")[0].arguments("float32"))
+
+
+def test_a_rung_by_chance_may_give_other_bits_but_not_other_values():
+    args = np.ones((1, 1, 2, 2)), (2, 2)
+
+    def restless(x, size):
+        restless.calls += 1
+        return np.full(x.shape, 1 + restless.calls * restless.step)
+
+    restless.calls, restless.step = 0, 2.0**-52
+    conform("adaptive_avg_pool2d", restless, args, "atomic")
+    with pytest.raises(AssertionError, match="different bits"):
+        conform("adaptive_avg_pool2d", restless, args)
+    restless.step = 2.0**-40
+    with pytest.raises(AssertionError, match="elements are off"):
+        conform("adaptive_avg_pool2d", restless, args, "atomic")
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
