@@ -69,6 +69,11 @@ class Backend:
                 f"{self.xp.__name__}.ndarray; convert it with minseg.tensor(...) or change the backend with minseg.use_backend"
             )
 
+    @property
+    def on_host(self) -> bool:
+        """Whether arrays are NumPy's. On a device, to look at a value is to wait for every kernel that was launched before."""
+        return self.xp is np
+
     def asarray(self, array):
         """The array where this backend's kernels can read it."""
         return self.xp.asarray(array)

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from minseg import backend
 from minseg.autograd import no_grad, tensor
 from minseg.errors import ArgumentError, NonFiniteError, ShapeError
 from minseg.nn import evaluation_mode
@@ -60,7 +61,7 @@ def predict_logits(model, image: np.ndarray, tile: int = TILE, overlap: int = 64
         )
     with evaluating(model):
         if image.shape[1] * image.shape[2] <= tile * tile:
-            return _forward(model, image[None])[0]
+            return backend.current().to_numpy(_forward(model, image[None])[0])
         return _by_tiles(model, image, tile, overlap, batch_size)
 
 
@@ -75,7 +76,8 @@ def evaluate(model, dataset, preprocess, confusion, batch_size: int = 8):
 
     def count() -> None:
         images, masks = map(np.stack, zip(*batch, strict=True))
-        confusion.update(_forward(model, images).argmax(axis=1).astype(np.uint8), masks)
+        labels = _forward(model, images).argmax(axis=1).astype(np.uint8)
+        confusion.update(backend.current().to_numpy(labels), masks)  # a byte for each pixel, not all classes' logits
         batch.clear()
 
     with evaluating(model):
@@ -94,13 +96,14 @@ def evaluate(model, dataset, preprocess, confusion, batch_size: int = 8):
     return confusion
 
 
-def _forward(model, images: np.ndarray) -> np.ndarray:
-    logits = model(tensor(np.ascontiguousarray(images))).numpy()
+def _forward(model, images: np.ndarray):
+    """The logits, still on the backend."""
+    logits = model(tensor(np.ascontiguousarray(images))).data
     if logits.shape[0] != images.shape[0] or logits.shape[2:] != images.shape[2:]:
         raise ShapeError(
             f"the model made {logits.shape} of images {images.shape}; expected (N, K, H, W) with their N, H and W"
         )
-    if not np.isfinite(logits).all():
+    if not backend.current().xp.isfinite(logits).all():
         raise NonFiniteError(
             "the model's output holds NaN or infinite values; look for them in its weights and in the image"
         )
@@ -119,6 +122,7 @@ def _by_tiles(model, image: np.ndarray, tile: int, overlap: int, batch_size: int
         for start in range(0, len(places), batch_size):
             batch = places[start : start + batch_size]
             logits = _forward(model, np.stack([image[:, rows, columns] for rows, columns in batch]))
+            logits = backend.current().to_numpy(logits)
             if total is None:
                 total = np.zeros((logits.shape[1], height, width), logits.dtype)
             for (rows, columns), tile_logits in zip(batch, logits, strict=True):

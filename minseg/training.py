@@ -2,6 +2,9 @@
 
 What a step does depends only on the seed, the step's number and the state in the checkpoint: batches are a pure function of
 (seed, step), and every Dropout gets a generator made of (seed, step, position).
+
+On a GPU a step only queues its kernels, and the next may be queued before they have run. Whoever looks at a value waits until all
+is computed; so there the losses stay on the device until they are shown, validated or saved, and a loss that is NaN is found then.
 """
 
 import math
@@ -15,12 +18,13 @@ from pathlib import Path
 
 import numpy as np
 
-from minseg.autograd import tensor
+from minseg.autograd import Tensor, tensor
+from minseg.backend import current
 from minseg.data.images import IGNORE
 from minseg.errors import ArgumentError, DataError, FileError, MinsegError, NonFiniteError
 from minseg.files import jsonable, read_json, write_json
 from minseg.kernels import compiling
-from minseg.optim import Constant, clip_grad_norm_
+from minseg.optim import Constant, clip_grad_norm_, clip_grad_norm_unseen_
 from minseg.weights import load_metadata, load_weights, save_weights
 
 WITHOUT_LABELS = 50
@@ -81,7 +85,7 @@ class Trainer:
         ``loss``: a number a step, NaN where there was nothing to learn; ``validation``: what ``validate`` said, with step and
         seconds.
     step_seconds : list of float
-        How long each step took since this object was made.
+        How long each step took since this object was made; on a device, how long it took to queue it.
     stop : bool
         Set it (from a signal handler, say) and ``fit`` finishes its step, saves and returns False.
 
@@ -127,6 +131,7 @@ class Trainer:
         self.best_score, self.best_step = -math.inf, 0
         self.step_seconds: list[float] = []
         self.stop = False
+        self._unread: list = []
         self._seconds_before = 0.0
 
     # ---------------------------------------------------------------------------------------------------------- the loop
@@ -137,7 +142,8 @@ class Trainer:
         Raises
         ------
         NonFiniteError
-            If the loss, a gradient that is to be clipped or a weight becomes NaN or infinite; the checkpoint before stays.
+            If the loss, a gradient that is to be clipped or a weight becomes NaN or infinite; the checkpoint before stays. On a
+            device this is found when losses are fetched, some steps later but before anything is saved.
         DataError
             If the loss finds nothing to take its mean of; the message names the step and its images.
         FileError
@@ -151,12 +157,16 @@ class Trainer:
             return True
         batches = self.loader.stream(self.step, self.steps)
         with closing(batches), Progress(self.steps, self.step, self.progress) as progress, progress.watching():
+            told = len(self.history["loss"])
             for images, labels in batches:
                 if (labels == IGNORE).all():
                     progress.warn(self._pass_over())
                 else:
                     self.train_step(images, labels)
-                progress.advance(self.history["loss"][-1])
+                if progress.due:
+                    self.read_losses()
+                progress.advance(*self.history["loss"][told:])
+                told = len(self.history["loss"])
                 if self.step % self.validate_every == 0 or self.step == self.steps:
                     self._validate(progress)
                     self.save_checkpoint()
@@ -175,8 +185,8 @@ class Trainer:
         scores = [math.nan if entry["mean_iou"] is None else entry["mean_iou"] for entry in self.history["validation"]]
         return stop_early(scores, self.patience)
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """One step: forward, backward, update. Returns the loss."""
+    def train_step(self, images: np.ndarray, labels: np.ndarray) -> None:
+        """One step: forward, backward, update."""
         started = time.perf_counter()
         self._seed_dropout()
         self.optimizer.lr = self.schedule(self.step)
@@ -186,31 +196,43 @@ class Trainer:
             loss = self.loss(logits, labels)
         except DataError as error:
             raise DataError(f"step {self.step}, {self._images()}: {error}") from error
-        value = float(loss.item())
-        if not math.isfinite(value):
-            raise NonFiniteError(self._diverged(f"the loss became {value}"))
+        self._note(loss)
         loss.backward()
         if self.clip is not None:
             self._clip_gradients()
         self.optimizer.step()
         self.step_seconds.append(time.perf_counter() - started)
-        self._finish_step(value)
-        return value
-
-    def _finish_step(self, loss: float) -> None:
         self.step += 1
-        self.history["loss"].append(loss)
+
+    def _note(self, loss: Tensor) -> None:
+        """Remember the loss: on the host it is read at once, on a device it is left there."""
+        self._unread.append(loss.data.reshape(()))
+        if current().on_host:
+            self.read_losses()
+
+    def read_losses(self) -> None:
+        """Fetch the losses that are still on the device, all at once, into ``history``; NonFiniteError names the first bad step."""
+        losses, self._unread = self._unread, []
+        for value in current().to_numpy(current().xp.stack(losses)).tolist() if losses else ():
+            if not math.isfinite(value):
+                raise NonFiniteError(self._diverged(f"the loss became {value}", len(self.history["loss"])))
+            self.history["loss"].append(value)
 
     def _clip_gradients(self) -> None:
+        if not current().on_host:
+            clip_grad_norm_unseen_(self.optimizer.params, self.clip)
+            return
         try:
             clip_grad_norm_(self.optimizer.params, self.clip)
         except NonFiniteError as error:
-            raise NonFiniteError(self._diverged("a gradient became NaN or infinite")) from error
+            raise NonFiniteError(self._diverged("a gradient became NaN or infinite", self.step)) from error
 
     def _pass_over(self) -> str:
         """Count the step without an update; what to say about it. DataError if there were too many of them in a row."""
         what = f"step {self.step}: every pixel of {self._images()} is ignored"
-        self._finish_step(math.nan)
+        self.read_losses()
+        self.history["loss"].append(math.nan)
+        self.step += 1
         most = min(WITHOUT_LABELS, self.steps)
         recent = self.history["loss"][-most:]
         if len(recent) == most and all(map(_missing, recent)):
@@ -232,7 +254,7 @@ class Trainer:
                 module.rng = np.random.default_rng((self.seed, self.step, position))
 
     def _validate(self, progress: "Progress") -> None:
-        self._expect_finite_weights()
+        self._expect_finite()
         entry = {"step": self.step, "seconds": round(self.seconds, 3)}
         entry |= self.validate(self.model) if self.validate else {}
         self.history["validation"].append(entry)
@@ -251,7 +273,7 @@ class Trainer:
 
     def save_checkpoint(self) -> None:
         """Write history and checkpoint. In this order: a history that runs ahead is cut on resume."""
-        self._expect_finite_weights()
+        self._expect_finite()
         write_json(self.out / "history.json", self.history)
         arrays = {f"model.{name}": array for name, array in self.model.state_dict().items()}
         arrays |= {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
@@ -296,15 +318,17 @@ class Trainer:
                 "resume with the same options and data, or train into another folder"
             )
 
-    def _expect_finite_weights(self) -> None:
+    def _expect_finite(self) -> None:
+        """No loss so far and no weight is NaN or infinite: only such a state may be saved."""
+        self.read_losses()
         for name, array in self.model.state_dict().items():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise NonFiniteError(self._diverged(f"{name} became NaN or infinite"))
+            if array.dtype.kind == "f" and not current().xp.isfinite(array).all():
+                raise NonFiniteError(self._diverged(f"{name} became NaN or infinite", self.step))
 
-    def _diverged(self, what: str) -> str:
+    def _diverged(self, what: str, step: int) -> str:
         path = self.out / "checkpoint.safetensors"
         kept = f"the last good state is kept in {path}" if path.exists() else "no state had been saved yet"
-        return f"{what} at step {self.step}; {kept}. Try a smaller learning rate (it was {self.optimizer.lr:g})"
+        return f"{what} at step {step}; {kept}. Try a smaller learning rate (it was {self.optimizer.lr:g})"
 
 
 def differences(stored: dict, wanted: dict, prefix: str = "") -> list[str]:
@@ -333,6 +357,8 @@ def _below(prefix: str, arrays: dict) -> dict:
 
 
 MOST_WARNINGS = 3
+SECONDS_BETWEEN_LOSSES = 0.5
+"""How often a bar asks for losses that are still on a device."""
 
 
 class Progress:
@@ -345,6 +371,7 @@ class Progress:
         self.warned = 0
         self.compiled = False
         self.bar = None
+        self.heard = self.started
 
     def __enter__(self) -> "Progress":
         if self.shown and sys.stderr.isatty():
@@ -387,17 +414,29 @@ class Progress:
         else:
             self.bar.write(f"warning: {text}", file=sys.stderr)
 
-    def advance(self, loss: float) -> None:
-        """One more step is done; its loss is NaN if there was nothing to learn."""
+    @property
+    def due(self) -> bool:
+        """Whether the next ``advance`` should know all losses up to its own, because it shows them."""
+        if self.bar is None:
+            return self.shown and self._has_line(self.done + 1)
+        return time.perf_counter() - self.heard > SECONDS_BETWEEN_LOSSES or self.done + 1 == self.steps
+
+    def _has_line(self, step: int) -> bool:
+        return step % max(1, self.steps // 10) == 0 or step == self.steps
+
+    def advance(self, *losses: float) -> None:
+        """One more step is done; and the losses, in order, that became known since: NaN if there was nothing to learn."""
         self.done += 1
         smooth = 0.9
-        if not math.isnan(loss):
-            self.loss = loss if math.isnan(self.loss) else smooth * self.loss + (1 - smooth) * loss
+        for loss in losses:
+            self.heard = time.perf_counter()
+            if not math.isnan(loss):
+                self.loss = loss if math.isnan(self.loss) else smooth * self.loss + (1 - smooth) * loss
         if self.bar is not None:
             self.bar.set_description("training", refresh=False)
             self.bar.set_postfix_str(self._scores(), refresh=False)
             self.bar.update()
-        elif self.shown and (self.done % max(1, self.steps // 10) == 0 or self.done == self.steps):
+        elif self.shown and self._has_line(self.done):
             speed = 1000 * (time.perf_counter() - self.started) / (self.done - self.start)
             print(f"step {self.done}/{self.steps}  {self._scores()}  {speed:.0f} ms/step", file=sys.stderr, flush=True)
 

@@ -335,7 +335,7 @@ def _adopt(value, dtype, name: str) -> Tensor:
     value = value.item() if isinstance(value, np.generic) else value
     if not _can_hold(dtype, value):
         raise DtypeError(f"{name}: {dtype} cannot hold {value!r}; convert the tensor with tensor(x, dtype=...)")
-    return Tensor(backend.current().xp.asarray(value, dtype=dtype))
+    return Tensor(backend.current().xp.full((), value, dtype))  # written by the device itself: nothing is copied there
 
 
 def _can_hold(dtype, value) -> bool:

@@ -11,11 +11,11 @@ import numpy as np
 
 from minseg import backend, ops
 from minseg.autograd import Tensor, where
-from minseg.errors import ArgumentError, DataError, nearest_names
+from minseg.errors import ArgumentError, nearest_names
 from minseg.nn.containers import ModuleList
 from minseg.nn.module import Module
 from minseg.ops.arguments import choice
-from minseg.ops.loss import one_hot
+from minseg.ops.loss import masked_binary_cross_entropy, one_hot
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -132,9 +132,8 @@ class OneVsRestLoss(Module):
         self.ignore_index = ignore_index
 
     def forward(self, z: Tensor, target) -> Tensor:
-        onehot, known = one_hot("OneVsRestLoss", "loss.bce_logits", z, target, self.ignore_index)
-        binary = backend.current().xp.where(known, onehot, 255)
-        return ops.binary_cross_entropy_with_logits(z, binary, ignore_index=255)
+        onehot, known, count = one_hot("OneVsRestLoss", "loss.bce_logits", z, target, self.ignore_index)
+        return masked_binary_cross_entropy(z, onehot, known).sum() / (count * z.shape[1])
 
 
 class BrierLoss(Module):
@@ -144,15 +143,10 @@ class BrierLoss(Module):
         self.ignore_index = ignore_index
 
     def forward(self, z: Tensor, target) -> Tensor:
-        onehot, known = one_hot("BrierLoss", "loss.mse", z, target, self.ignore_index)
-        if not known.any():
-            raise DataError(
-                f"BrierLoss: every pixel of target {target.shape} is ignored, so there is nothing to take the mean of; "
-                "leave such batches out [loss.mse]"
-            )
+        onehot, known, count = one_hot("BrierLoss", "loss.mse", z, target, self.ignore_index)
         p = ops.softmax(where(known, z, 0.0), dim=1)  # whatever an ignored logit is, NaN even
-        difference = where(known, p - Tensor(onehot.astype(z.dtype)), 0.0)
-        return (difference * difference).sum() / float(known.sum() * z.shape[1])  # eq: loss.mse
+        difference = where(known, p - Tensor(onehot), 0.0)
+        return (difference * difference).sum() / (count * z.shape[1])  # eq: loss.mse
 
 
 class SumLoss(Module):

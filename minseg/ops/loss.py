@@ -2,11 +2,18 @@
 
 A label map of integers may hold ``ignore_index`` (255): such a pixel adds nothing to the loss and its gradient is exactly 0. A mean
 over no pixel at all is an error, never a 0 that looks like success.
+
+Labels are checked where they come from: on the host before they are copied to a device, for to look at a value there is to wait for
+all kernels before it. So a training step on a device waits for nothing, if its labels come from the host. Of other values that lie
+on a device, class weights and soft targets, only shapes and dtypes are checked.
 """
 
 import math
 import numbers
 import warnings
+from typing import NamedTuple
+
+import numpy as np
 
 from minseg import backend
 from minseg.autograd import Function, Tensor, where
@@ -175,11 +182,11 @@ def cross_entropy(z: Tensor, target, weight=None, ignore_index: int = 255, reduc
     0.3567
     """
     name, eq = "cross_entropy", "loss.ce"
-    target, known = _classes(name, eq, z, target, ignore_index, reduction)
+    labels = _classes(name, eq, z, target, ignore_index, reduction)
     weight = _class_weights(name, "loss.ce_weighted", "weight", weight, z)
     _warn_of_probabilities(name, z)
-    losses = _cross_entropies(z, target, weight, ignore_index)
-    return _reduced_over_pixels(name, eq, losses, target, known, weight, reduction)  # eq: loss.ce, loss.ce_weighted
+    losses = _cross_entropies(z, labels, weight, ignore_index)
+    return _reduced_over_pixels(name, eq, losses, labels, weight, reduction)  # eq: loss.ce, loss.ce_weighted
 
 
 @implements("loss.focal")
@@ -264,14 +271,13 @@ def focal_loss(
     if not isinstance(gamma, numbers.Real) or not 0 <= gamma < math.inf:
         raise ArgumentError(f"{name}: gamma must be a finite number of at least 0, got {gamma!r} [{eq}]")
     remedy = "use two, of which the first may be all 0"
-    target, known = _classes(name, eq, z, target, ignore_index, reduction, remedy)
+    labels = _classes(name, eq, z, target, ignore_index, reduction, remedy)
     alpha = _class_weights(name, "loss.focal_weighted", "alpha", alpha, z)
     _warn_of_probabilities(name, z)
-    losses = Focal.apply(_cross_entropies(z, target, None, ignore_index), gamma=float(gamma))  # eq: loss.focal
+    losses = Focal.apply(_cross_entropies(z, labels, None, ignore_index), gamma=float(gamma))  # eq: loss.focal
     if alpha is not None:  # eq: loss.focal_weighted
-        label = target if known is None else target * known  # any class will do where the loss is 0
-        losses = losses * Tensor(alpha[label].reshape(losses.shape))
-    return _reduced_over_pixels(name, eq, losses, target, known, alpha, reduction)
+        losses = losses * Tensor(_pixel_weights(labels, alpha).reshape(losses.shape))
+    return _reduced_over_pixels(name, eq, losses, labels, alpha, reduction)
 
 
 @implements("loss.bce_logits")
@@ -346,22 +352,34 @@ def binary_cross_entropy_with_logits(z: Tensor, target, reduction: str = "mean",
         target = target[:, None]
     if target.shape != z.shape:
         raise ShapeError(f"{name}: target must have the shape of z {z.shape}, got {target.shape} [{eq}]")
-    known = None
-    if target.dtype.kind in "iub":
-        known = _known_labels(name, target, z, 2, ignore_index, eq)
-        target = (target == 1).astype(z.dtype)
-    elif target.size and not (target.min() >= 0 and target.max() <= 1):
+    if target.dtype.kind not in "iub":
+        _expect_fractions(name, target, eq)
+        target = backend.current().asarray(target)
+        return _reduced(BinaryCrossEntropyWithLogits.apply(z, target=target), reduction)
+    labels = _checked(name, target, z, 2, ignore_index, eq)
+    target = (labels.map == 1).astype(z.dtype)
+    if labels.known is None:
+        return _reduced(BinaryCrossEntropyWithLogits.apply(z, target=target), reduction)
+    losses = masked_binary_cross_entropy(z, target, labels.known)
+    if reduction == "mean":
+        _expect_some(name, labels, eq)
+        return losses.sum() / labels.count
+    return _reduced(losses, reduction)
+
+
+def masked_binary_cross_entropy(z: Tensor, target, known) -> Tensor:
+    """The loss of each element, 0 where it is not known.
+
+    Masked before the loss and after it: what an ignored logit is, NaN even, touches neither the sum nor the gradient.
+    """
+    return where(known, BinaryCrossEntropyWithLogits.apply(where(known, z, 0.0), target=target), 0.0)
+
+
+def _expect_fractions(name: str, target, eq: str) -> None:
+    if isinstance(target, np.ndarray) and target.size and not (target.min() >= 0 and target.max() <= 1):
         raise ArgumentError(
             f"{name}: target must lie in [0, 1], got values from {float(target.min())} to {float(target.max())} [{eq}]"
         )
-    if known is None:
-        return _reduced(BinaryCrossEntropyWithLogits.apply(z, target=target), reduction)
-    # before the loss and after it: what an ignored logit is, NaN even, touches neither the sum nor the gradient
-    losses = where(known, BinaryCrossEntropyWithLogits.apply(where(known, z, 0.0), target=target), 0.0)
-    if reduction == "mean":
-        _expect_some(name, target, known, eq)
-        return losses.sum() / _count(target, known)
-    return _reduced(losses, reduction)
 
 
 @implements("loss.mse")
@@ -744,12 +762,12 @@ def _overlap_loss(
         )
     target = _labels(name, given, target, eq, letter)
     K = p.shape[1]
-    known = _known_labels(name, target, given, max(K, 2), ignore_index, eq, letter)
-    _expect_some(name, target, known, eq, remedy="leave such batches out")
+    labels = _checked(name, target, given, max(K, 2), ignore_index, eq, letter)
+    _expect_some(name, labels, eq, remedy="leave such batches out")
     maps = _as_maps(p)
     overlap, claimed, true = DiceSums.apply(
         maps,
-        target=target.reshape(maps.shape[0], *maps.shape[2:]),
+        target=labels.map.reshape(maps.shape[0], *maps.shape[2:]),
         first_label=1 if K == 1 else 0,
         ignore_index=int(ignore_index),
     )
@@ -766,51 +784,74 @@ def _reduced(losses: Tensor, reduction: str) -> Tensor:
     return {"mean": Tensor.mean, "sum": Tensor.sum, "none": lambda each: each}[reduction](losses)
 
 
+class Labels(NamedTuple):
+    """A label map in which every label is a class or ignored, on the backend."""
+
+    map: object
+    known: object | None
+    """Where it is not ignored, as booleans; None where that is everywhere."""
+    count: int
+    """How many labels are not ignored."""
+
+
 def _classes(
     name: str, eq: str, z: Tensor, target, ignore_index, reduction, remedy="use binary_cross_entropy_with_logits"
-):
-    """The label map, and where it is not ignored, for a loss of pixels with at least two classes."""
+) -> Labels:
+    """The labels for a loss of pixels with at least two classes."""
     expect_tensor(z, f"{name}: z")
     choice(reduction, REDUCTIONS, f"{name}: reduction")
     target = _labels(name, z, target, eq)
     if z.shape[1] < 2:
         raise ArgumentError(f"{name}: z {z.shape} has a single class, which is always certain; {remedy} [{eq}]")
-    return target, _known_labels(name, target, z, z.shape[1], ignore_index, eq)
+    return _checked(name, target, z, z.shape[1], ignore_index, eq)
 
 
 def one_hot(name: str, eq: str, z: Tensor, target, ignore_index: int):
-    """The labels (N, H, W) as booleans (N, K, H, W), one for each class of z; and where they are not ignored, (N, 1, H, W)."""
-    target = _labels(name, expect_tensor(z, f"{name}: z"), target, eq)
-    known = _known_labels(name, target, z, z.shape[1], ignore_index, eq)
+    """The labels (N, H, W) as numbers 0 and 1 (N, K, H, W), one for each class of z; where they are not ignored, as booleans
+    (N, 1, H, W), and how many that are. DataError if there are none.
+    """
+    labels = _labels(name, expect_tensor(z, f"{name}: z"), target, eq)
+    labels = _checked(name, labels, z, z.shape[1], ignore_index, eq)
+    _expect_some(name, labels, eq, remedy="leave such batches out")
     xp = backend.current().xp
-    classes = xp.arange(z.shape[1]).reshape(-1, *(1,) * (target.ndim - 1))
-    return target[:, None] == classes, xp.ones(target.shape, bool)[:, None] if known is None else known[:, None]
+    classes = xp.arange(z.shape[1]).reshape(-1, *(1,) * (labels.map.ndim - 1))
+    known = xp.ones(labels.map.shape, bool) if labels.known is None else labels.known
+    return (labels.map[:, None] == classes).astype(z.dtype), known[:, None], labels.count
 
 
-def _cross_entropies(z: Tensor, target, weight, ignore_index: int) -> Tensor:
+def _cross_entropies(z: Tensor, labels: Labels, weight, ignore_index: int) -> Tensor:
     """The cross-entropy of each pixel, as maps (N, H, W); 0 where it is ignored."""
     maps = _as_maps(z)
     return CrossEntropy.apply(
-        maps, target=target.reshape(maps.shape[0], *maps.shape[2:]), weight=weight, ignore_index=int(ignore_index)
+        maps, target=labels.map.reshape(maps.shape[0], *maps.shape[2:]), weight=weight, ignore_index=int(ignore_index)
     )
 
 
-def _reduced_over_pixels(name: str, eq: str, losses: Tensor, target, known, weight, reduction: str) -> Tensor:
+def _pixel_weights(labels: Labels, weight):
+    """The weight of each pixel's class; 0 where it is ignored."""
+    if labels.known is None:
+        return weight[labels.map]
+    return weight[labels.map * labels.known] * labels.known  # any class will do before the second factor
+
+
+def _reduced_over_pixels(name: str, eq: str, losses: Tensor, labels: Labels, weight, reduction: str) -> Tensor:
     """Their mean divides by the number of pixels that count; with weights for the classes, by the weights of those pixels."""
     if reduction == "none":
-        return losses.reshape(target.shape)
+        return losses.reshape(labels.map.shape)
     if reduction == "sum":
         return losses.sum()
-    _expect_some(name, target, known, eq)
-    divisor = _count(target, known)
-    if weight is not None:
-        divisor = float(weight[target if known is None else target[known]].sum(dtype="float64"))
-        if divisor == 0:
-            raise DataError(
-                f"{name}: the weights of the pixels that count add up to 0; "
-                f"give a class that occurs a positive weight [{eq}_weighted]"
-            )
-    return losses.sum() / divisor
+    _expect_some(name, labels, eq)
+    if weight is None:
+        return losses.sum() / labels.count
+    divisor = _pixel_weights(labels, weight).sum(dtype="float64")
+    if (
+        backend.current().on_host and divisor == 0
+    ):  # on a device the loss becomes NaN, which is found when it is fetched
+        raise DataError(
+            f"{name}: the weights of the pixels that count add up to 0; "
+            f"give a class that occurs a positive weight [{eq}_weighted]"
+        )
+    return losses.sum() / Tensor(backend.current().xp.asarray(divisor, losses.dtype))
 
 
 def _probabilities(name: str, eq: str, z: Tensor, target) -> Tensor:
@@ -838,16 +879,16 @@ def _as_maps(z: Tensor) -> Tensor:
 
 
 def _constant(name: str, target, eq: str):
-    """The target's array on the backend."""
+    """The target's array, on the host or on the backend: where it is."""
     if isinstance(target, Tensor):
         if target.requires_grad:
             raise ArgumentError(f"{name}: target is a constant here and gets no gradient; pass target.detach() [{eq}]")
         target = target.data
-    return backend.current().asarray(target)
+    return np.asarray(target) if not hasattr(target, "dtype") else target
 
 
 def _labels(name: str, z: Tensor, target, eq: str, letter: str = "z"):
-    """The label map as an array of integers, one for each pixel of z."""
+    """The label map as an array of integers, one for each pixel of z; where it is, and with labels yet to be checked."""
     target = _constant(name, target, eq)
     if target.dtype.kind not in "iu":
         raise DtypeError(f"{name}: target must hold integer labels, got {target.dtype} [{eq}]")
@@ -862,11 +903,12 @@ def _labels(name: str, z: Tensor, target, eq: str, letter: str = "z"):
     return target
 
 
-def _known_labels(name: str, target, z: Tensor, classes: int, ignore_index: int, eq: str, letter: str = "z"):
-    """Where the labels are not ignored, as booleans; None where that is everywhere. A label that is no class is an error."""
+def _checked(name: str, target, z: Tensor, classes: int, ignore_index: int, eq: str, letter: str = "z") -> Labels:
+    """The labels on the backend, after a look at them where they are: one that is no class is an error."""
+    here = backend.current()
     integer(ignore_index, f"{name}: ignore_index")
     if target.size == 0 or (not 0 <= ignore_index < classes and target.min() >= 0 and target.max() < classes):
-        return None  # the usual case, found out in two fast passes
+        return Labels(here.asarray(target), None, target.size)  # the usual case, found out in two fast passes
     known = target != ignore_index
     foreign = known & ((target < 0) | (target >= classes))
     if foreign.any():
@@ -875,20 +917,16 @@ def _known_labels(name: str, target, z: Tensor, classes: int, ignore_index: int,
             f"{name}: label {int(target[place])} at {place} is neither in 0..{classes - 1} nor ignore_index {ignore_index}; "
             f"{letter} {z.shape} [{eq}]"
         )
-    return known
-
-
-def _count(target, known) -> int:
-    """How many labels are not ignored."""
-    return target.size if known is None else int(known.sum())
+    there = here.asarray(target)
+    return Labels(there, known if here.on_host else there != ignore_index, int(known.sum()))
 
 
 def _expect_some(
-    name: str, target, known, eq: str, remedy: str = 'leave such batches out, or use reduction="sum"'
+    name: str, labels: Labels, eq: str, remedy: str = 'leave such batches out, or use reduction="sum"'
 ) -> None:
-    if _count(target, known) == 0:
+    if labels.count == 0:
         raise DataError(
-            f"{name}: every pixel of target {target.shape} is ignored, so there is nothing to take the mean of; {remedy} [{eq}]"
+            f"{name}: every pixel of target {labels.map.shape} is ignored, so there is nothing to take the mean of; {remedy} [{eq}]"
         )
 
 
@@ -896,27 +934,34 @@ def _class_weights(name: str, eq: str, letter: str, weight, z: Tensor):
     """The weights as an array with one finite number >= 0 for each class."""
     if weight is None:
         return None
-    here = backend.current()
     weight = weight.data if isinstance(weight, Tensor) else weight
-    weight = here.asarray(weight) if hasattr(weight, "dtype") else here.xp.asarray(weight, dtype=z.dtype)
+    weight = weight if hasattr(weight, "dtype") else np.asarray(weight, dtype=z.dtype)
     if weight.shape != (z.shape[1],):
         raise ShapeError(
             f"{name}: {letter} needs one value for each of the {z.shape[1]} classes, got {weight.shape} [{eq}]"
         )
+    if isinstance(weight, np.ndarray):
+        _expect_weights(name, weight, eq)
+    return backend.current().asarray(weight)
+
+
+def _expect_weights(name: str, weight: np.ndarray, eq: str) -> None:
     bad = ~((weight >= 0) & (weight < math.inf))
     if bad.any():
         k = int(bad.argmax())
         raise ArgumentError(
             f"{name}: weights must be finite and not negative, got {float(weight[k])} for class {k} [{eq}]"
         )
-    return weight
 
 
 def _warn_of_probabilities(name: str, z: Tensor, stacklevel: int = 3) -> None:
     """Warn if z sums to 1 over the classes, with all entries in [0, 1]: a look at a few pixels, cheap enough for every call.
 
-    Python shows a warning once for each line that causes it.
+    Python shows a warning once for each line that causes it. On a device it would wait for all that z was computed from; so it is
+    left out there.
     """
+    if not backend.current().on_host:
+        return
     few = z.data[:4] if z.ndim == 2 else z.data.reshape(*z.shape[:2], -1)[:4, :, :4]
     if float(few.min()) >= 0 and float(few.max()) <= 1 and float(abs(few.sum(axis=1) - 1).max()) < 1e-5:
         warnings.warn(

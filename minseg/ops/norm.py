@@ -12,6 +12,8 @@ which the caller keeps. ``batch_norm`` is the three together and always returns 
 
 import math
 
+import numpy as np
+
 from minseg import backend
 from minseg.autograd import Function, Tensor, broadcast_to, common
 from minseg.errors import ArgumentError, DtypeError, ShapeError
@@ -594,7 +596,9 @@ def _check_eval(x, mean, var, weight, bias, eps) -> tuple:
     """The given statistics as arrays, fit to normalise with."""
     _check(x, weight, bias, eps)
     mean, var = _array(mean), _array(var)
-    if var.size and float(var.min()) < 0:
+    if (
+        isinstance(var, np.ndarray) and var.size and float(var.min()) < 0
+    ):  # on a device, to look is to wait: it becomes NaN
         channel = int(var.argmin())
         raise ArgumentError(
             f"batch_norm: a running variance is negative: {float(var[channel])} in channel {channel} [norm.batch]"

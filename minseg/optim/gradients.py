@@ -53,6 +53,30 @@ def clip_grad_norm_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> f
     return norm
 
 
+def clip_grad_norm_unseen_(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> None:
+    """``clip_grad_norm_`` for a device: nobody looks at the norm, which would be to wait until it is computed.
+
+    So a norm that is NaN or infinite is no error here. It spreads to all gradients, and from them to the weights and the next loss:
+    whoever trains must look at those later.
+
+    >>> import numpy as np
+    >>> from minseg.autograd import Parameter
+    >>> p = Parameter(np.zeros(2))
+    >>> p.grad = np.array([3.0, 4.0])
+    >>> clip_grad_norm_unseen_([p], 1.0)
+    >>> p.grad.round(2).tolist()
+    [0.6, 0.8]
+    """
+    _expect_positive("clip_grad_norm_: max_norm", max_norm)
+    params = _with_gradient(parameters)
+    if params:
+        xp = backend.current().xp
+        norm = xp.sqrt(xp.stack([(p.grad.astype("float64") ** 2).sum() for p in params]).sum())
+        factor = max_norm / xp.maximum(norm, max_norm)
+        for p in params:
+            p.grad = p.grad * factor.astype(p.dtype)  # eq: opt.clip_norm
+
+
 def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float) -> None:
     r"""Limit each element of each gradient to [-clip_value, clip_value].
 
