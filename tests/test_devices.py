@@ -9,12 +9,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from minseg import inference, models, nn, ops, optim, use_backend
+from minseg import compress, inference, models, nn, ops, optim, use_backend
 from minseg.autograd import Parameter, tensor
 from minseg.data import ArrayDataset, Compose, Loader, Preprocess, RandomCrop, RandomFlip
 from minseg.errors import ArgumentError, NonFiniteError
+from minseg.explain import attribution
 from minseg.kernels import emulator
 from minseg.metrics import ConfusionMatrix
+from minseg.models import field
 from minseg.nn.losses import LOSSES, WEIGHTED
 from minseg.training import Progress, Trainer
 from minseg.weights import load_weights, save_weights
@@ -178,6 +180,23 @@ def test_weights_move_between_device_and_host_through_files(tmp_path):
     assert there.keys() == here.state_dict().keys()
     for name, array in here.state_dict().items():
         np.testing.assert_array_equal(array, there[name], strict=True)
+
+
+def test_a_model_on_the_device_can_be_asked_what_one_on_the_host_can():
+    """Its receptive field, large images by tiles, saliency, pruning: the answers are those of the CPU."""
+    image = np.random.default_rng(0).standard_normal((1, 40, 72)).astype(np.float32)
+    found = {}
+    for backend in ("numpy", "emulator"):
+        with use_backend(backend):
+            model = a_unet()
+            found[backend] = (
+                field.receptive_field(model, size=32).strength,
+                inference.predict_logits(model, image, tile=64, overlap=32),
+                attribution.saliency(model, image[:, :16, :16], 1),
+                *compress.prune(model, 0.5).values(),
+            )
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
 # --------------------------------------------------------------------------------------------------------------- the trainer

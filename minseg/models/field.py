@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minseg import backend
 from minseg.autograd import Tensor, tensor
 from minseg.errors import ArgumentError, ShapeError
 from minseg.nn import MaxPool2d, Module, instead
@@ -112,13 +113,14 @@ def _strength(model: Module, shape: tuple[int, ...], pixel: tuple[int, int]) -> 
 def _with_equal_weights(model: Module) -> Module:
     """A copy in float64 and evaluation mode that keeps the size of what passes through: 1/fan-in everywhere, no shifts."""
     bare = copy.deepcopy(model).to(np.float64).eval()
+    full = backend.current().xp.full
     for p in bare.parameters():
         value = 1 / math.prod(p.shape[1:])  # of a norm's scale: 1
-        p.data, p.grad, p.requires_grad = np.full(p.shape, value), None, False
+        p.data, p.grad, p.requires_grad = full(p.shape, value), None, False
     for module in bare.modules():
         for name, value in (("running_mean", 0.0), ("running_var", 1.0)):
             if getattr(module, name, None) is not None:
-                setattr(module, name, np.full(np.shape(getattr(module, name)), value))
+                setattr(module, name, full(getattr(module, name).shape, value))
     return bare
 
 
