@@ -15,6 +15,7 @@ from minseg.errors import ArgumentError
 from minseg.implements import implements
 from minseg.nn.layers import BatchNorm2d, Conv2d, ReLU
 from minseg.nn.module import Module
+from minseg.ops.norm import is_negative_somewhere
 
 
 def feed(x, *modules: Module):
@@ -82,7 +83,7 @@ def _can_fold(x: Tensor, convolution: Conv2d, norm: BatchNorm2d) -> bool:
     wanted = is_grad_enabled() and any(t.requires_grad for t in (x, *parameters))
     statistics = norm.running_mean, norm.running_var
     fits = convolution.out_channels == norm.num_features and len({a.dtype for a in (*parameters, *statistics)}) == 1
-    return not norm.training and not wanted and fits and float(norm.running_var.min()) >= 0
+    return not norm.training and not wanted and fits and not is_negative_somewhere(norm.running_var)
 
 
 def _is_plain(module: Module | None, layer: type[Module]) -> bool:

@@ -596,14 +596,17 @@ def _check_eval(x, mean, var, weight, bias, eps) -> tuple:
     """The given statistics as arrays, fit to normalise with."""
     _check(x, weight, bias, eps)
     mean, var = _array(mean), _array(var)
-    if (
-        isinstance(var, np.ndarray) and var.size and float(var.min()) < 0
-    ):  # on a device, to look is to wait: it becomes NaN
+    if is_negative_somewhere(var):
         channel = int(var.argmin())
         raise ArgumentError(
             f"batch_norm: a running variance is negative: {float(var[channel])} in channel {channel} [norm.batch]"
         )
     return mean, var
+
+
+def is_negative_somewhere(var) -> bool:
+    """Whether a variance is negative, where nobody has to wait to see: on a device it becomes NaN, which is found in the output."""
+    return isinstance(var, np.ndarray) and var.size > 0 and float(var.min()) < 0
 
 
 def _expect_positive(eps, name: str, equation: str) -> None:
