@@ -76,6 +76,9 @@ std::vector<Mapping> mappings;
 Region* last_hit;
 Range dynamic_room, stacks;
 bool active = false;
+int busy;                    // the thread that made the last access,
+uint64_t accesses_in_a_row;  // and how many in a row
+constexpr uint64_t MOST_ACCESSES = 1 << 25;
 uint32_t block, epoch;
 Warp warps[32];
 
@@ -284,11 +287,21 @@ void follow_written(Region& region, const char* p, unsigned bytes, bool read, bo
     }
 }
 
+// One thread runs until it waits: one that spins until another does something would spin for ever.
+void expect_an_end(int thread, Place place) {
+    accesses_in_a_row = thread == busy ? accesses_in_a_row + 1 : 0;
+    busy = thread;
+    if (accesses_in_a_row > MOST_ACCESSES)
+        report("endless loop", place, "%llu accesses to memory without an end or a barrier; a thread cannot wait for another in a loop",
+               (unsigned long long)MOST_ACCESSES);
+}
+
 void access(const void* address, unsigned bytes, bool read, bool write, const void* return_address) {
     int thread = current_thread();
     const char* p = (const char*)address;
     if (!active || thread < 0 || stacks.holds(p)) return;
     Place place{nullptr, 0, return_address};
+    expect_an_end(thread, place);
     Region* region = region_at(p);
     if (!region) return outside(p, bytes, write, place);
     bool atomic = read && write;
@@ -353,10 +366,14 @@ void checker_end(bool failed) {
 void checker_block(uint32_t number) {
     block = number + 1;
     epoch = 0;
+    busy = -1;
     if (active) memset(warps, 0, sizeof warps);
 }
 
-void checker_barrier() { ++epoch; }
+void checker_barrier() {
+    ++epoch;
+    busy = -1;
+}
 
 void checker_warp_met(int number, uint32_t lanes) {
     if (!active) return;

@@ -181,6 +181,7 @@ REPORTS = {
     "not_in_the_mask": ("warp mask", r"lane \d+ takes part in a warp operation whose mask 0000ffff does not name it"),
     "from_a_lane_that_left": ("shuffle", r"the shuffle reads the value of lane \d+, which has exited or does not exist"),
     "from_a_lane_outside_the_mask": ("shuffle", r"the shuffle reads the value of lane 16, which is not in the mask"),
+    "a_lock_that_is_never_released": ("endless loop", r"33554432 accesses to memory without an end or a barrier"),
     "overflow": ("arithmetic", r"40 \* 100000000 does not fit 'int'"),
     "division_by_zero": ("arithmetic", r"7 / 0 has no value of type 'int'"),
     "shift_too_far": ("arithmetic", r"it shifts 'int' by 40 bits"),

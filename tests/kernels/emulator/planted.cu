@@ -1,5 +1,5 @@
-// Kernels that each do one thing that a kernel must not do. "// <-" marks where the report must point to; of two accesses that race,
-// either, for it depends on the order of the threads which of them comes second.
+// Kernels that each do one thing that a kernel must not do. "// <-" marks where the report must point to; of two accesses that
+// race, either, for it depends on the order of the threads which of them comes second.
 //
 // All are launched with x and y of 40 elements, n = 40, 64 threads a block and 64 bytes of dynamic shared memory.
 
@@ -194,6 +194,11 @@ KERNEL(from_a_lane_that_left) {
 
 KERNEL(from_a_lane_outside_the_mask) {
     if (threadIdx.x < 16) y[threadIdx.x] = __shfl_down_sync(0x0000ffffu, x[threadIdx.x], 1, 32);  // <-
+}
+
+KERNEL(a_lock_that_is_never_released) {
+    int* lock = reinterpret_cast<int*>(y);
+    while (atomicCAS(lock, 0, 1) != 0) {}  // <-
 }
 
 // ------------------------------------------------------------------------------------------------------------------ arithmetic
