@@ -54,6 +54,10 @@ class EmulatorDevice(Device):
 
     xp = emulator.xp
 
+    def empty(self, shape: tuple[int, ...], dtype):
+        """An uninitialised array: always full of poison here, and a checked launch that reads it before writing reports that."""
+        return self.xp.empty(shape, dtype)
+
     @cache  # noqa: B019 (there is one device, for good)
     def kernel(self, file: str, kernel: str, real: str):
         return self._module(file, real).function(kernel)
