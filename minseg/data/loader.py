@@ -1,10 +1,10 @@
 """Batches for training, each a pure function of the seed and the step: a resumed run sees what the uninterrupted one saw."""
 
 import itertools
-import sys
-import threading
+import os
+from collections import deque
 from collections.abc import Iterator
-from queue import Empty, Queue
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from minseg.data.transforms import Transform
 from minseg.errors import ArgumentError, DataError
 
 Batch = tuple[np.ndarray, np.ndarray]
+
+WORKERS = max(1, min(4, (os.cpu_count() or 1) // 4))
+"""Threads that make batches: one where there are few cores, which the kernels need; more where kernels are fast."""
 
 
 class Loader:
@@ -78,41 +81,25 @@ class Loader:
         return [sample_name(self.dataset, self._index(n)) for n in range(first, first + self.batch_size)]
 
     def stream(self, start: int = 0, stop: int | None = None) -> Iterator[Batch]:
-        """The batches of steps start to stop - 1 (without end if None), each made ready while the one before is in use.
+        """The batches of steps start to stop - 1 (without end if None), each made ready while those before are in use.
 
-        One thread makes them, and ends when the iterator is exhausted, closed or forgotten. Its errors are raised here.
+        ``WORKERS`` threads make them, one batch each; whichever is ready first, they come in order. The threads end when the
+        iterator is exhausted, closed or forgotten. An error is raised here, in its batch's place.
         """
         if start < 0 or (stop is not None and stop < start):
             raise ArgumentError(f"Loader: expected 0 <= start <= stop, got start {start}, stop {stop}")
-        return self._stream(itertools.count(start) if stop is None else range(start, stop))
+        return self._stream(itertools.count(start) if stop is None else iter(range(start, stop)))
 
-    def _stream(self, steps) -> Iterator[Batch]:
-        ready: Queue = Queue(maxsize=2)
-        stopped = threading.Event()
-
-        def produce() -> None:
-            try:
-                for step in steps:
-                    ready.put(self.batch(step))
-                    if stopped.is_set():
-                        return
-                ready.put(None)
-            except BaseException as error:
-                ready.put(error)
-
-        # a daemon, so that a stream left open does not keep the interpreter from ending
-        thread = threading.Thread(target=produce, name="minseg-loader", daemon=True)
-        thread.start()
+    def _stream(self, steps: Iterator[int]) -> Iterator[Batch]:
+        pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="minseg-loader")
         try:
-            while (item := ready.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+            ahead = deque(pool.submit(self.batch, step) for step in itertools.islice(steps, WORKERS + 1))
+            while ahead:
+                batch = ahead.popleft().result()
+                ahead.extend(pool.submit(self.batch, step) for step in itertools.islice(steps, 1))
+                yield batch
         finally:
-            stopped.set()
-            _drain(ready)  # wakes a thread that waits for room; it puts that one batch and then sees that it is stopped
-            if not sys.is_finalizing():  # by then daemon threads are gone, and waiting for one would be for ever
-                thread.join()
+            pool.shutdown(cancel_futures=True)
 
     def _sample(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Sample number ``number`` of the whole training, cropped and preprocessed."""
@@ -143,11 +130,3 @@ class Loader:
                     f"{one} is {size_text(sizes[0])}, but {other} is {size_text(size)}, and a batch needs one size; "
                     "train on crops (RandomCrop), or on one image at a time (batch_size=1)"
                 )
-
-
-def _drain(queue: Queue) -> None:
-    try:
-        while True:
-            queue.get_nowait()
-    except Empty:
-        pass

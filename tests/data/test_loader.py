@@ -5,12 +5,14 @@ import itertools
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minseg.data import ArrayDataset, Compose, Loader, Preprocess, RandomCrop, RandomFlip, RandomQuarterTurn
+from minseg.data.loader import WORKERS
 from minseg.errors import ArgumentError, DataError
 
 AS_IT_IS = Preprocess((0.0,), (1 / 255,))  # value in, value out
@@ -33,7 +35,7 @@ def augmented(dataset, seed=0, batch_size=4):
 
 
 def loader_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "minseg-loader"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("minseg-loader")]
 
 
 def same(one, other):
@@ -95,6 +97,46 @@ def test_a_stream_without_end_goes_on():
     assert all(same(b, loader.batch(s)) for s, b in zip(range(20), itertools.islice(loader.stream(), 20), strict=True))
 
 
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_batches_come_in_order_whichever_thread_is_ready_first(workers, monkeypatch):
+    class Uneven(Loader):
+        def batch(self, step):
+            time.sleep(0.003 * (step % 3 == 0))
+            return super().batch(step)
+
+    monkeypatch.setattr("minseg.data.loader.WORKERS", workers)
+    loader = Uneven(textured(5), AS_IT_IS, Compose([RandomCrop(5), RandomFlip()]), batch_size=4)
+    streamed = list(loader.stream(2, 14))
+    assert all(same(batch, loader.batch(step)) for step, batch in zip(range(2, 14), streamed, strict=True))
+
+
+def test_batches_are_made_at_the_same_time_and_while_the_one_before_is_in_use(monkeypatch):
+    """Each batch waits for another one that is being made: with one thread nothing would ever arrive."""
+    together = threading.Barrier(2, timeout=30)
+
+    class Paired(Loader):
+        def batch(self, step):
+            together.wait()
+            return super().batch(step)
+
+    monkeypatch.setattr("minseg.data.loader.WORKERS", 2)
+    assert len(list(Paired(numbered(3), AS_IT_IS).stream(0, 6))) == 6
+
+    made = threading.Event()
+
+    class Ahead(Loader):
+        def batch(self, step):
+            if step == 1:
+                made.set()
+            return super().batch(step)
+
+    monkeypatch.setattr("minseg.data.loader.WORKERS", 1)
+    stream = Ahead(numbered(3), AS_IT_IS).stream()
+    next(stream)
+    assert made.wait(timeout=30)  # nobody has asked for it yet
+    stream.close()
+
+
 def test_two_streams_of_one_loader_do_not_disturb_each_other():
     loader = augmented(textured(5))
     for step, (a, b) in enumerate(zip(loader.stream(0, 10), loader.stream(10, 20), strict=True)):
@@ -107,7 +149,7 @@ def test_the_thread_ends_when_the_consumer_stops_early(taken):
     stream = augmented(textured(3)).stream()
     for _ in range(taken):
         next(stream)
-    assert len(loader_threads()) == 1
+    assert 1 <= len(loader_threads()) <= WORKERS
     stream.close()
     assert not loader_threads()
 
