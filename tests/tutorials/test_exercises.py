@@ -153,6 +153,13 @@ def test_not_a_function_is_told():
     assert "pass the function itself" in examine(doubled(), np.zeros(3)).message
 
 
+def test_a_judge_decides_where_many_answers_are_right():
+    exercise = Exercise("99.2", lambda: np.ones(3), lambda rng: [()], judge=lambda x: None if x[0] > 0 else "too small")
+    assert examine(exercise, lambda: np.full(3, 7.0)).passed
+    assert "too small" in examine(exercise, lambda: np.zeros(3)).message
+    assert "cannot be used" in examine(exercise, lambda: np.zeros(0)).message
+
+
 def test_an_unknown_exercise_suggests_the_nearest():
     with pytest.raises(ArgumentError, match=r"did you mean '1\.1'"):
         check("1.11", abs)

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from PIL import Image
 from minseg import viz
 from minseg.cli import main
 from minseg.errors import ArgumentError, FileError
-from minseg.testing.tutorials import compare, erratum, index, printed, steps
+from minseg.testing.tutorials import command, compare, erratum, index, printed, steps
 from minseg.testing.tutorials.build import LIMIT_BYTES, expect_clean
 from minseg.testing.tutorials.notebook import ROOT, Cell, executed, joined, read_source, sources
 
@@ -225,10 +226,59 @@ def test_printed_formulas_and_errata_are_shown_and_unknown_ones_told():
         erratum("ERR-99")
 
 
-def test_the_command_lists_and_refuses_what_it_cannot(capsys):
+def test_the_command_lists_and_refuses_what_it_cannot(monkeypatch, capsys):
+    monkeypatch.delenv("MINSEG_FAST", raising=False)
     assert main(["tutorials"]) == 0
     assert all(entry.title in capsys.readouterr().out for entry in index.entries()[:1])
     assert main(["tutorials", "13"]) == 2
     assert "there is no notebook 13" in capsys.readouterr().err
     assert main(["tutorials", "--build", "--fast"]) == 2
     assert "trains in full" in capsys.readouterr().err
+    assert "MINSEG_FAST" not in os.environ
+
+
+def an_execution(notebook, seconds):
+    """What building gives, without a kernel."""
+    return SimpleNamespace(notebook=notebook, seconds=seconds, text=lambda: json.dumps(notebook))
+
+
+@pytest.fixture
+def executing(monkeypatch):
+    """Let ``minseg tutorials`` find this outcome instead of executing anything."""
+    monkeypatch.delenv("MINSEG_FAST", raising=False)
+
+    def find(notebook, seconds=1.0):
+        monkeypatch.setattr(command, "build", lambda source: an_execution(notebook, seconds))
+
+    return find
+
+
+def test_a_check_passes_where_everything_is_as_committed(executing, capsys):
+    executing(executed(index.find("01").source))
+    assert main(["tutorials", "--check", "01"]) == 0
+    assert "01_pixels_with_names.py: ok" in capsys.readouterr().out
+
+
+def test_a_check_fails_for_an_output_that_changed_and_for_a_notebook_that_is_too_slow(executing, capsys):
+    notebook = executed(index.find("01").source)
+    executing(notebook, seconds=100.0)
+    assert main(["tutorials", "--check", "01"]) == 1
+    assert "01 took 100 s, index.toml says 1 minutes" in capsys.readouterr().out
+    first = next(cell for cell in notebook["cells"] if cell.get("outputs"))
+    first["outputs"] = []
+    executing(notebook)
+    assert main(["tutorials", "--check", "01"]) == 1
+    assert "NOT AS COMMITTED" in capsys.readouterr().out
+
+
+def test_a_check_fails_for_code_that_is_not_the_sources_without_executing(executing, monkeypatch, capsys):
+    executing(None)
+    monkeypatch.setattr(command, "read_source", lambda path: [Cell(False, "something else")])
+    assert main(["tutorials", "--check", "01"]) == 1
+    assert "the source has 1" in capsys.readouterr().out
+
+
+def test_a_notebook_that_is_too_large_is_not_written(executing, capsys):
+    executing({"x": "y" * LIMIT_BYTES})
+    assert main(["tutorials", "--build", "01"]) == 2
+    assert "at most 500000 are allowed" in capsys.readouterr().err

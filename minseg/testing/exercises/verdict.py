@@ -106,7 +106,7 @@ def _judge(exercise: Exercise, result: list[tuple[str, np.ndarray]], case: tuple
     values = [value for _, value in result]
     try:
         remark = exercise.judge(values[0] if len(values) == 1 else tuple(values), *case)
-    except (ValueError, TypeError, IndexError) as error:
+    except Exception as error:  # whatever a judge stumbles over, it is the result's fault
         raise _Wrong(f"your result cannot be used: {_one_line(error)}") from None
     if remark:
         raise _Wrong(f"not yet: {remark}")

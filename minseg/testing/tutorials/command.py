@@ -1,6 +1,6 @@
 """``minseg tutorials``: the list of notebooks; ``--build`` executes and writes them, ``--check`` executes and compares them."""
 
-import os
+import contextlib
 from pathlib import Path
 
 from minseg.equations.show import columns
@@ -8,7 +8,7 @@ from minseg.errors import FileError
 from minseg.testing.tutorials import index
 from minseg.testing.tutorials.build import LIMIT_BYTES, build
 from minseg.testing.tutorials.compare import differences, stale
-from minseg.testing.tutorials.mode import fast
+from minseg.testing.tutorials.mode import fast, fast_mode
 from minseg.testing.tutorials.notebook import FOLDER, executed, read_source, sources
 
 
@@ -16,8 +16,11 @@ def main(args) -> int:
     """Do what was asked for; 1 if a notebook is not what it should be."""
     if not FOLDER.is_dir():
         raise FileError(f"the notebooks stand in a checkout of the repository, in tutorials/; there is no {FOLDER}")
-    if args.fast:
-        os.environ["MINSEG_FAST"] = "1"
+    with fast_mode() if args.fast else contextlib.nullcontext():
+        return _run(args)
+
+
+def _run(args) -> int:
     chosen = [index.find(number) for number in args.numbers] or index.entries()
     written = [entry for entry in chosen if entry.written]
     if args.numbers and len(written) < len(chosen):
