@@ -20,7 +20,7 @@ def _names(text: str) -> list[str]:
 _METHODS = _names(
     """
     all any argmax argmin argpartition argsort astype clip compress conj copy cumprod cumsum diagonal dot flatten max mean min
-    nonzero partition prod ptp ravel repeat reshape round searchsorted squeeze std sum swapaxes take trace transpose var view
+    nonzero prod ptp ravel repeat reshape round searchsorted squeeze std sum swapaxes take trace transpose var view
     """
 )
 
@@ -37,7 +37,7 @@ _UFUNCS = _names(
 _FUNCTIONS = _names(
     """
     all allclose amax amin any arange argmax argmin argsort argwhere around array_equal atleast_1d atleast_2d atleast_3d average
-    bincount broadcast_arrays broadcast_to clip concatenate copy copyto count_nonzero cross cumprod cumsum diag diff digitize dot
+    bincount broadcast_arrays broadcast_to clip concatenate copy count_nonzero cross cumprod cumsum diag diff digitize dot
     einsum expand_dims eye flip fliplr flipud flatnonzero full full_like histogram hstack identity indices inner isclose isscalar
     kron linspace max mean median meshgrid min moveaxis nan_to_num nanmax nanmean nanmin nansum ndim nonzero ones ones_like outer
     pad percentile prod ptp quantile ravel repeat reshape roll rollaxis rot90 searchsorted shape size sort split squeeze stack std

@@ -7,7 +7,6 @@ older than its source. Only then are the three words replaced that C++ has no pl
 
 import atexit
 import hashlib
-import json
 import os
 import platform
 import re
@@ -21,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 from minseg.errors import EmulatorError
+from minseg.files import read_json, write_json
 
 HERE = Path(__file__).parent
 MODES = ("fast", "checked")
@@ -80,13 +80,13 @@ def why_not() -> str | None:
     if not sys.platform.startswith("linux"):
         return "the emulator needs Linux"
     if shutil.which(compiler()) is None:
-        return f"the emulator compiles kernels with {compiler()}, which is not installed: apt install g++ (or set CXX)"
+        return f"the emulator compiles kernels with {compiler()}, which is not installed: apt install g++"
     return None
 
 
 def compiler() -> str:
-    """The C++ compiler: the environment's CXX, or g++."""
-    return os.environ.get("CXX") or "g++"
+    """The C++ compiler: g++, or another g++ that the environment's MINSEG_CXX names."""
+    return os.environ.get("MINSEG_CXX") or "g++"
 
 
 # ----------------------------------------------------------------------------------------------------------- preprocessing
@@ -178,17 +178,9 @@ def compiled(source: Source, mode: str) -> Library:
                 [compiler(), "-shared", "-Wl,-z,defs", str(kernel), *map(str, _runtime()), "-o", str(library)],
                 source.filename,
             )
-            _publish(json.dumps(_shared_arrays(library, source.shared)).encode(), listing)
-            os.replace(library, path)
-    return Library(path, tuple(map(tuple, json.loads(listing.read_text()))))
-
-
-def compile_all(sources, modes=MODES) -> None:
-    """Compile many modules at once, so that later launches find them in the cache."""
-    _runtime()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done in [pool.submit(compiled, source, mode) for source in sources for mode in modes]:
-            done.result()
+            write_json(listing, _shared_arrays(library, source.shared))
+            os.replace(library, path)  # moved into place: two processes may build the same thing at once
+    return Library(path, tuple(map(tuple, read_json(listing))))
 
 
 def _shared_arrays(library: Path, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
@@ -236,13 +228,6 @@ def cache_folder() -> Path:
         folder = tempfile.mkdtemp(prefix="minseg-emulator-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
-
-
-def _publish(data: bytes, path: Path) -> None:
-    """Write beside and move into place: two processes may build the same thing at once."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(data)
-    os.replace(file.name, path)
 
 
 def _key(*texts: str) -> str:

@@ -470,7 +470,7 @@ RUN = build.run
 
 
 def test_without_a_compiler_the_reason_says_what_to_install(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("MINSEG_CXX", "no-such-compiler")
     assert "apt install g++" in why_not()
     with pytest.raises(EmulatorError, match="no-such-compiler, which is not installed: apt install g"):
         Module(ADD, "add.cu")

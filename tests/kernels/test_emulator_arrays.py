@@ -39,7 +39,6 @@ def x():
         lambda x: np.concatenate([x, x_host]),
         lambda x: x.__iadd__(x_host),
         lambda x: np.add.at(x, 0, 1.0),
-        lambda x: np.linalg.norm(x),
     ],
 )
 def test_host_and_device_do_not_mix(x, convert):
