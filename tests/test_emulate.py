@@ -113,6 +113,8 @@ def test_nothing_changed_is_said(emulate):
     ("words", "message"),
     [
         (["sax"], "own.cu has no kernel 'sax'; did you mean 'saxpy'? known: last_one,"),
+        (["saxpy", "--seed", "-1"], "--seed must be at least 0, got -1"),
+        (["saxpy", "--shared-mem", "-4", "--args", "1", "ones:1", "ones:1", "1"], "-4 bytes of dynamic shared memory"),
         (["saxpy", "--args", "2"], "no value for x, y, n; after --args, give a number"),
         (["saxpy", "--args", "1", "ones:1", "ones:1", "1", "5"], "takes 4 arguments, got more: '5'"),
         (["saxpy", "--args", "b=1"], "saxpy has no parameter 'b'; "),

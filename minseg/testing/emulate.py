@@ -33,6 +33,8 @@ class Result:
 
 def main(args) -> int:
     """The command; returns 1 if the kernel did something wrong, or its result depends on the order of the threads."""
+    if args.seed < 0:
+        raise ArgumentError(f"--seed must be at least 0, got {args.seed}")
     module = Module(_read(args.file), args.file.name, tuple(args.define), (args.file.parent, *args.include))
     if args.kernel is None:
         print("\n".join(_signature(module.function(name)) for name in module.names))
