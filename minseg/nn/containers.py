@@ -4,7 +4,7 @@
     Conv2d, BatchNorm2d     in evaluation and without gradients: one convolution, with the normalisation in its kernels and bias
 
 Nothing else changes: the modules, their state and their names stay what they are. Only plain layers are joined, so whoever looks at
-a layer's output (``explain.record`` puts another ``forward`` in its place) or writes a subclass finds it run by itself.
+a layer's output (``minseg.explain.record`` puts another ``forward`` in its place) or writes a subclass finds it run by itself.
 """
 
 from collections.abc import Iterable, Iterator
