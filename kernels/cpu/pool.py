@@ -37,6 +37,13 @@ def _better(best, at, value, place):
     return value if replaces else best, place if replaces else at
 
 
+@kernel
+def _take_better(pixels, step, place, ys, found):
+    """ys[j] = the better of itself and pixels[step j], found[j] its place, which is ``place + step j`` if it is new."""
+    for j in range(ys.size):
+        ys[j], found[j] = _better(ys[j], found[j], pixels[step * j], np.int32(place + step * j))
+
+
 @parallel_kernel
 def _max_any_window(x, window, stride, padding, y, indices):
     planes, H, W = x.shape
@@ -46,17 +53,24 @@ def _max_any_window(x, window, stride, padding, y, indices):
         plane, i = t // I, t % I
         pixels, ys, found = x[plane], y[plane, i], indices[plane, i]
         top, bottom = max(0, sh * i - ph), min(H, sh * i - ph + R)
-        for j in range(J):
-            left, right = max(0, sw * j - pw), min(W, sw * j - pw + S)
-            best, at = pixels[top, left], top * W + left
-            for u in range(top, bottom):
-                for v in range(left, right):
-                    best, at = _better(best, at, pixels[u, v], u * W + v)
-            ys[j], found[j] = best, at
+        for j in range(J):  # the first pixel of each window
+            left = max(0, sw * j - pw)
+            ys[j], found[j] = pixels[top, left], np.int32(top * W + left)
+        for u in range(top, bottom):
+            for q in range(S):
+                low, high = _inside(q - pw, sw, W, J)
+                first = sw * low + q - pw
+                row, place = pixels[u, first:], u * W + first
+                if sw == 1:  # a step that the compiler knows is vector code
+                    _take_better(row, 1, place, ys[low:high], found[low:high])
+                elif sw == 2:
+                    _take_better(row, 2, place, ys[low:high], found[low:high])
+                else:
+                    _take_better(row, sw, place, ys[low:high], found[low:high])
 
 
 def _max_pool_any(x, kernel_size: Pair, stride: Pair, padding: Pair):
-    """Any window, looked at pixel by pixel."""
+    """Any window: all windows of a row look at their first pixel together, then at their second, and so on."""
     y_shape, _ = shapes.max_pool2d(x, kernel_size, stride, padding)
     y, indices = memory.empty(y_shape, x.dtype), memory.empty(y_shape, np.int32)
     _max_any_window(_planes(x), kernel_size, stride, padding, _planes(y), _planes(indices))
@@ -160,6 +174,20 @@ def _all_shares(x_shape: Shape, y_shape: Shape, kernel_size: Pair, stride: Pair,
     return tuple(_shares(*side, count, dtype) for side in sides)
 
 
+@kernel
+def _add_every(pixels, step, ys):
+    """ys[j] += pixels[step j]; the usual steps are vector code."""
+    if step == 1:
+        for j in range(ys.size):
+            ys[j] += pixels[j]
+    elif step == 2:
+        for j in range(ys.size):
+            ys[j] += pixels[2 * j]
+    else:
+        for j in range(ys.size):
+            ys[j] += pixels[step * j]
+
+
 @parallel_kernel
 def _means(x, window, stride, padding, row_shares, column_shares, y):
     planes, H, W = x.shape
@@ -170,11 +198,9 @@ def _means(x, window, stride, padding, row_shares, column_shares, y):
         ys = y[plane, i]
         ys[:] = 0
         for u in range(max(0, sh * i - ph), min(H, sh * i - ph + R)):
-            row = x[plane, u]
             for q in range(S):
                 low, high = _inside(q - pw, sw, W, J)
-                for j in range(low, high):
-                    ys[j] += row[sw * j + q - pw]
+                _add_every(x[plane, u, sw * low + q - pw :], sw, ys[low:high])
         for j in range(J):
             ys[j] *= row_shares[i] * column_shares[j]
 
@@ -187,6 +213,20 @@ def avg_pool2d(x, kernel_size: Pair, stride: Pair, padding: Pair, count_include_
     return y
 
 
+@kernel
+def _add_to_every(values, step, pixels):
+    """pixels[step j] += values[j], likewise."""
+    if step == 1:
+        for j in range(values.size):
+            pixels[j] += values[j]
+    elif step == 2:
+        for j in range(values.size):
+            pixels[2 * j] += values[j]
+    else:
+        for j in range(values.size):
+            pixels[step * j] += values[j]
+
+
 @parallel_kernel
 def _means_grad(gy, window, stride, padding, row_shares, column_shares, gx):
     planes, H, W = gx.shape
@@ -194,14 +234,15 @@ def _means_grad(gy, window, stride, padding, row_shares, column_shares, gx):
     _, I, J = gy.shape
     for t in prange(planes * H):
         plane, u = t // H, t % H
-        gxs = gx[plane, u]
-        gxs[:] = 0
+        gxs, shares = gx[plane, u], np.zeros(J, gx.dtype)
         for i in range(max(0, (u + ph - R) // sh + 1), min(I, (u + ph) // sh + 1)):  # the windows that cover row u
             gys = gy[plane, i]
-            for q in range(S):
-                low, high = _inside(q - pw, sw, W, J)
-                for j in range(low, high):
-                    gxs[sw * j + q - pw] += gys[j] * (row_shares[i] * column_shares[j])
+            for j in range(J):
+                shares[j] += gys[j] * (row_shares[i] * column_shares[j])
+        gxs[:] = 0
+        for q in range(S):
+            low, high = _inside(q - pw, sw, W, J)
+            _add_to_every(shares[low:high], sw, gxs[sw * low + q - pw :])
 
 
 def avg_pool2d_grad_x(gy, x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair, count_include_pad: bool):

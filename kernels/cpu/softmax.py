@@ -1,7 +1,8 @@
 """Softmax and its logarithm in Numba, along any axis of x, seen as (outer, K, inner): for images K classes of inner pixels.
 
 Fast because one pass over memory does it all: a block of pixels is small enough that all its classes stay in the cache, and inside
-it the loop over classes is the outer one, so that the inner loop runs along neighbouring pixels and becomes vector code.
+it the loop over classes is the outer one, so that the inner loop runs along neighbouring pixels and becomes vector code. Along the
+last axis (inner = 1, attention's) there are no neighbours: there each row is vector code by itself.
 """
 
 import math
@@ -11,7 +12,7 @@ from numba import prange
 
 from minseg.kernels import memory
 from minseg.kernels.cpu.elementary import exp, log
-from minseg.kernels.cpu.jit import kernel, parallel_kernel
+from minseg.kernels.cpu.jit import CHUNK, SUMMING, kernel, parallel_kernel
 
 BLOCK = 512
 """Pixels of a block: with four classes, 8 KB each of input and output."""
@@ -43,6 +44,9 @@ def sum_exp(x, o, start, m, s):
         xs = x[o, k, start:stop]
         for i in range(m.size):
             s[i] += exp(xs[i] - m[i])
+
+
+# ------------------------------------------------------------------------------------------------ along an axis of planes
 
 
 @parallel_kernel
@@ -119,29 +123,137 @@ def _log_softmax_grad_x(gy, y, gx):
                 gxs[i] = gys[i] - exp(ys[i]) * s[i]
 
 
+# -------------------------------------------------------------------------------------------------- along the last axis
+
+LANES = 16
+"""Maxima that a row is searched for side by side: a single one could not be found by vector code, since each would wait for the
+last."""
+
+
+@kernel
+def _row_maximum(xs, lanes):
+    """The largest of a row. As in ``maximum`` a NaN may be overlooked, or be the maximum: either way it makes NaN of its row."""
+    m = xs[0]
+    if xs.size < LANES:
+        for i in range(xs.size):
+            m = xs[i] if xs[i] > m else m
+        return m
+    last = xs.size - LANES
+    for lane in range(LANES):
+        lanes[lane] = xs[last + lane]
+    for start in range(0, last, LANES):
+        some = xs[start : start + LANES]
+        for lane in range(LANES):
+            lanes[lane] = some[lane] if some[lane] > lanes[lane] else lanes[lane]
+    for lane in range(LANES):
+        m = lanes[lane] if lanes[lane] > m else m
+    return m
+
+
+@kernel(fastmath=SUMMING)
+def _row_sum(xs):
+    total = xs.dtype.type(0)
+    for i in range(xs.size):
+        total += xs[i]
+    return total
+
+
+@kernel(fastmath=SUMMING)
+def _row_product(xs, ys):
+    total = xs.dtype.type(0)
+    for i in range(xs.size):
+        total += xs[i] * ys[i]
+    return total
+
+
+@kernel
+def _row_exp(xs, m, ys):
+    """ys = exp(xs - m); returns the sum."""
+    for i in range(xs.size):
+        ys[i] = exp(xs[i] - m)
+    return _row_sum(ys)
+
+
+@parallel_kernel
+def _softmax_rows(x, y):
+    rows, K = x.shape
+    group = max(1, CHUNK // K)
+    for t in prange((rows + group - 1) // group):
+        lanes = np.empty(LANES, x.dtype)
+        for r in range(t * group, min(rows, (t + 1) * group)):
+            xs, ys = x[r], y[r]
+            share = x.dtype.type(1) / _row_exp(xs, _row_maximum(xs, lanes), ys)
+            for k in range(K):
+                ys[k] *= share
+
+
+@parallel_kernel
+def _log_softmax_rows(x, y):
+    rows, K = x.shape
+    group = max(1, CHUNK // K)
+    for t in prange((rows + group - 1) // group):
+        lanes = np.empty(LANES, x.dtype)
+        for r in range(t * group, min(rows, (t + 1) * group)):
+            xs, ys = x[r], y[r]
+            m = _row_maximum(xs, lanes)
+            log_sum = log(_row_exp(xs, m, ys))
+            for k in range(K):
+                ys[k] = xs[k] - m - log_sum
+
+
+@parallel_kernel
+def _softmax_grad_rows(gy, y, gx):
+    rows, K = y.shape
+    group = max(1, CHUNK // K)
+    for t in prange((rows + group - 1) // group):
+        for r in range(t * group, min(rows, (t + 1) * group)):
+            gys, ys, gxs = gy[r], y[r], gx[r]
+            s = _row_product(gys, ys)
+            for k in range(K):
+                gxs[k] = ys[k] * (gys[k] - s)
+
+
+@parallel_kernel
+def _log_softmax_grad_rows(gy, y, gx):
+    rows, K = y.shape
+    group = max(1, CHUNK // K)
+    for t in prange((rows + group - 1) // group):
+        for r in range(t * group, min(rows, (t + 1) * group)):
+            gys, ys, gxs = gy[r], y[r], gx[r]
+            s = _row_sum(gys)
+            for k in range(K):
+                gxs[k] = gys[k] - exp(ys[k]) * s
+
+
+# ------------------------------------------------------------------------------------------------------- the primitives
+
+
+def _along(axis: int, rows, planes, *arrays):
+    """Run the loop for rows where the axis is the last one, else that for planes, on these arrays and on the output."""
+    out = memory.empty(arrays[0].shape, arrays[0].dtype)
+    around = [_around(array, axis) for array in (*arrays, out)]
+    if around[0].shape[2] == 1:
+        rows(*(array[:, :, 0] for array in around))
+    else:
+        planes(*around)
+    return out
+
+
 def softmax(x, axis: int):
     """eq: act.softmax"""
-    y = memory.empty(x.shape, x.dtype)
-    _softmax(_around(x, axis), _around(y, axis))
-    return y
+    return _along(axis, _softmax_rows, _softmax, x)
 
 
 def softmax_grad_x(gy, y, axis: int):
     """eq: act.softmax_grad"""
-    gx = memory.empty(y.shape, y.dtype)
-    _softmax_grad_x(_around(gy, axis), _around(y, axis), _around(gx, axis))
-    return gx
+    return _along(axis, _softmax_grad_rows, _softmax_grad_x, gy, y)
 
 
 def log_softmax(x, axis: int):
     """eq: act.log_softmax"""
-    y = memory.empty(x.shape, x.dtype)
-    _log_softmax(_around(x, axis), _around(y, axis))
-    return y
+    return _along(axis, _log_softmax_rows, _log_softmax, x)
 
 
 def log_softmax_grad_x(gy, y, axis: int):
     """eq: act.log_softmax_grad"""
-    gx = memory.empty(y.shape, y.dtype)
-    _log_softmax_grad_x(_around(gy, axis), _around(y, axis), _around(gx, axis))
-    return gx
+    return _along(axis, _log_softmax_grad_rows, _log_softmax_grad_x, gy, y)
