@@ -38,10 +38,23 @@ def _better(best, at, value, place):
 
 
 @kernel
-def _take_better(pixels, step, place, ys, found):
-    """ys[j] = the better of itself and pixels[step j], found[j] its place, which is ``place + step j`` if it is new."""
-    for j in range(ys.size):
-        ys[j], found[j] = _better(ys[j], found[j], pixels[step * j], np.int32(place + step * j))
+def _scan(row, window, step, place, ys, found):
+    """ys[j] = the best of itself and row[step j : step j + window], found[j] its place; row[0] is at ``place``.
+
+    Three candidates at a time: they meet in registers before the two results are written again.
+    """
+    whole = window - window % 3
+    for q in range(0, whole, 3):
+        first, second, third = row[q:], row[q + 1 :], row[q + 2 :]
+        for j in range(ys.size):
+            at = place + q + step * j
+            best, where = _better(ys[j], found[j], first[step * j], np.int32(at))
+            best, where = _better(best, where, second[step * j], np.int32(at + 1))
+            ys[j], found[j] = _better(best, where, third[step * j], np.int32(at + 2))
+    for q in range(whole, window):
+        first = row[q:]
+        for j in range(ys.size):
+            ys[j], found[j] = _better(ys[j], found[j], first[step * j], np.int32(place + q + step * j))
 
 
 @parallel_kernel
@@ -53,20 +66,19 @@ def _max_any_window(x, window, stride, padding, y, indices):
         plane, i = t // I, t % I
         pixels, ys, found = x[plane], y[plane, i], indices[plane, i]
         top, bottom = max(0, sh * i - ph), min(H, sh * i - ph + R)
-        for j in range(J):  # the first pixel of each window
+        for j in range(J):  # the first pixel of each window: padding is not above it, whatever it is
             left = max(0, sw * j - pw)
             ys[j], found[j] = pixels[top, left], np.int32(top * W + left)
+        row = np.full(W + 2 * pw, -np.inf, x.dtype)
         for u in range(top, bottom):
-            for q in range(S):
-                low, high = _inside(q - pw, sw, W, J)
-                first = sw * low + q - pw
-                row, place = pixels[u, first:], u * W + first
-                if sw == 1:  # a step that the compiler knows is vector code
-                    _take_better(row, 1, place, ys[low:high], found[low:high])
-                elif sw == 2:
-                    _take_better(row, 2, place, ys[low:high], found[low:high])
-                else:
-                    _take_better(row, sw, place, ys[low:high], found[low:high])
+            row[pw : pw + W] = pixels[u]
+            place = u * W - pw
+            if sw == 1:  # a step that the compiler knows is vector code
+                _scan(row, S, 1, place, ys, found)
+            elif sw == 2:
+                _scan(row, S, 2, place, ys, found)
+            else:
+                _scan(row, S, sw, place, ys, found)
 
 
 def _max_pool_any(x, kernel_size: Pair, stride: Pair, padding: Pair):
