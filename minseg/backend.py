@@ -7,7 +7,7 @@ runs, and its backward pass uses the same ones, whatever was chosen since.
 import importlib
 import importlib.util
 from collections.abc import Callable
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -78,13 +78,30 @@ class Backend:
         """The array where this backend's kernels can read it."""
         return self.xp.asarray(array)
 
-    def matmul(self, a, b):
-        """The product of two matrices, or of two stacks of them. No primitive: every array module has a fast one."""
-        if self.name == "numba":
-            from minseg.kernels.cpu import blas
+    # What follows is no primitive, for every array module has it; but Numba's threads do it faster than NumPy's one, or in peace.
 
-            return blas.matmul(a, b)
-        return a @ b
+    @cached_property
+    def _threads(self):
+        """The module of what Numba's threads do with whole arrays; None where the array module does it."""
+        return importlib.import_module("minseg.kernels.cpu.arrays") if self.name == "numba" else None
+
+    def matmul(self, a, b):
+        """The product of two matrices, or of two stacks of them."""
+        return self._threads.matmul(a, b) if self._threads else a @ b
+
+    def concatenate(self, arrays, axis: int):
+        """The arrays one after the other along an axis."""
+        return (self._threads or self.xp).concatenate(arrays, axis)
+
+    def part(self, array, axis: int, start: int, size: int):
+        """So many entries along an axis: a view, or a copy of them."""
+        if self._threads:
+            return self._threads.part(array, axis, start, size)
+        return array[(slice(None),) * axis + (slice(start, start + size),)]
+
+    def add(self, a, b):
+        """The sum of two arrays."""
+        return self._threads.add(a, b) if self._threads else a + b
 
     def to_numpy(self, array) -> np.ndarray:
         """The array as a NumPy array on the host."""

@@ -775,13 +775,12 @@ class Concatenate(Function):
 
     def forward(self, *arrays, axis):
         self.axis, self.sizes = axis, [array.shape[axis] for array in arrays]
-        return self.kernels.xp.concatenate(arrays, axis=axis)
+        return self.kernels.concatenate(arrays, axis)
 
     def backward(self, gy):
         gradients, start = [], 0
         for size, needed in zip(self.sizes, self.needs, strict=True):
-            part = (slice(None),) * self.axis + (slice(start, start + size),)
-            gradients.append(gy[part] if needed else None)
+            gradients.append(self.kernels.part(gy, self.axis, start, size) if needed else None)
             start += size
         return tuple(gradients)
 

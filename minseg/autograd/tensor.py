@@ -289,7 +289,7 @@ def _walk(root: Tensor, gradient, retain_graph: bool) -> None:
                 if edge.node is None:
                     _accumulate(edge.leaf, g)
                 else:
-                    arrived[edge.node] = _array(arrived[edge.node] + g) if edge.node in arrived else g
+                    arrived[edge.node] = _array(node.kernels.add(arrived[edge.node], g)) if edge.node in arrived else g
         if not retain_graph:
             node.saved, node.inputs, node.freed = SimpleNamespace(), (), True
 

@@ -15,7 +15,9 @@ class Conv2d(Function):
         return self.kernels.conv2d(x, w, b, *self.window)
 
     def backward(self, gy):
-        gy = self.kernels.xp.asarray(gy, order="C")  # a part of a concatenation, say: copied once and not for each gradient
+        gy = self.kernels.xp.asarray(
+            gy, order="C"
+        )  # a part of a concatenation, say: copied once and not for each gradient
         gx = gw = gb = None
         if self.needs[0]:
             gx = self.kernels.conv2d_grad_x(gy, self.saved.w, self.x_shape, *self.window)  # eq: conv.grad_x
@@ -36,7 +38,9 @@ class ConvTranspose2d(Function):
         return self.kernels.conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
 
     def backward(self, gy):
-        gy = self.kernels.xp.asarray(gy, order="C")  # a part of a concatenation, say: copied once and not for each gradient
+        gy = self.kernels.xp.asarray(
+            gy, order="C"
+        )  # a part of a concatenation, say: copied once and not for each gradient
         gx = gw = gb = None
         if self.needs[0]:  # the transpose of the transpose is the convolution itself
             gx = self.kernels.conv2d(gy, self.saved.w, None, *self.window)

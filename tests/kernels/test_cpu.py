@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import minseg
 from minseg import backend
 from minseg.errors import Unsupported
-from minseg.kernels.cpu import activation, elementary, linear, loss, norm, optim, pool, resample, softmax
+from minseg.kernels.cpu import activation, arrays, elementary, linear, loss, norm, optim, pool, resample, softmax
 from minseg.testing.conformance import as_tuple, conform
 
 
@@ -173,6 +173,47 @@ def test_products_on_the_tape_are_the_backends(name, monkeypatch):
         a, b = (minseg.tensor(normal(*shape), requires_grad=True) for shape in ((5, 3, 4), (4, 2)))
         (a @ b).sum().backward()
     assert shapes_of == [((5, 3, 4), (4, 2)), ((5, 3, 2), (2, 4)), ((5, 4, 3), (5, 3, 2))]
+
+
+# ---------------------------------------------------------------------------------------------------------- whole arrays
+
+
+def pairs_of_arrays():
+    """Large and small, of both dtypes and of integers, contiguous and not, along each axis."""
+    for axis, shape in (
+        (0, (3, 5, 90, 80)),
+        (1, (3, 5, 90, 80)),
+        (2, (2, 3, 400, 70)),
+        (3, (2, 3, 40, 700)),
+        (1, (2, 3, 4, 5)),
+    ):
+        other = tuple(size + 2 if k == axis else size for k, size in enumerate(shape))
+        for dtype in (np.float32, np.float64):
+            yield axis, normal(*shape).astype(dtype), normal(*other).astype(dtype)
+        yield axis, normal(*shape).swapaxes(0, 0)[..., ::-1], normal(*other)
+        yield axis, np.round(9 * normal(*shape)).astype(np.int64), np.round(9 * normal(*other)).astype(np.int64)
+
+
+def test_whole_arrays_are_as_numpy_has_them():
+    fast = 0
+    for axis, a, b in pairs_of_arrays():
+        joined = arrays.concatenate([a, b, a], axis)
+        expected = np.concatenate([a, b, a], axis)
+        assert joined.dtype == expected.dtype
+        np.testing.assert_array_equal(joined, expected)
+        start, size = a.shape[axis], b.shape[axis]
+        np.testing.assert_array_equal(arrays.part(joined, axis, start, size), b)
+        fast += arrays.part(joined, axis, start, size).flags.c_contiguous
+        np.testing.assert_array_equal(arrays.add(a, a[::-1]), a + a[::-1])
+        np.testing.assert_array_equal(arrays.add(a, a), a + a)
+    assert fast > 4
+
+
+def test_mixed_dtypes_and_shapes_are_left_to_numpy():
+    a = normal(4, 300, 300)
+    assert arrays.concatenate([a, a.astype(np.float64)], 0).dtype == np.float64
+    assert arrays.add(a, a.astype(np.float64)).dtype == np.float64
+    np.testing.assert_array_equal(arrays.add(a, a[0]), a + a[0])
 
 
 # ----------------------------------------------------------------------------------------------------------- fast paths
