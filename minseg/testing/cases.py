@@ -552,6 +552,12 @@ def _norm_cases(primitive: str) -> Iterator[Case]:
                 x = _away_from_the_kink(x, *statistics, weight, bias)
                 return normal(rng, dtype, *shape), x, *statistics, weight, bias, 1e-5
 
+    def at_the_kink(rng, dtype) -> tuple:
+        """About a mean of 0, and without a bias, a pixel that is 0 stays 0 however the kernel rounds: ReLU lets nothing through."""
+        x, weight = few(rng, dtype, 2, 3, 5, 4), normal(rng, dtype, 3)
+        gy = () if primitive == "batch_norm_relu" else (normal(rng, dtype, *x.shape),)
+        return *gy, x, np.zeros(3, dtype), np.ones(3, dtype), weight, None, 1e-5
+
     for name, shape in NORMALISED.items():
         yield Case(name, partial(build, shape, _plain, normal, normal))
     yield Case("far from zero", partial(build, (2, 3, 9, 11), _far_from_zero, normal, normal))
@@ -564,6 +570,7 @@ def _norm_cases(primitive: str) -> Iterator[Case]:
     if "relu" in primitive:
         yield Case("a weight of 0", partial(build, (2, 3, 5, 4), _plain, _first_zero, normal))
         yield Case("NaN in a channel", partial(build, (2, 3, 5, 4), _one_nan, normal, normal))
+        yield Case("exactly at the kink", at_the_kink)
 
 
 # ------------------------------------------------------------------------------------------------------------- loss.py
