@@ -70,8 +70,8 @@ def test_conforms(name: str, primitive: str, case: Case, dtype: str):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("primitive", ["batch_norm_relu_grad", "batch_norm_relu_eval_grad"])
 def test_no_case_lets_rounding_choose_the_side_of_the_kink(primitive: str, dtype: str):
-    """Every value is further from 0 than a conforming batch_norm may be off, or is a 0 that none may be off from: all backends agree
-    on where ReLU lets gy through."""
+    """All backends agree on where ReLU lets gy through: every value is further from 0 than a conforming batch_norm may be off, or a
+    0 that none may be off from."""
     positive = []
     for case in cases(primitive):
         _, *args = case.arguments(dtype)
