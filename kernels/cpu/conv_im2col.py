@@ -1,11 +1,9 @@
-"""First rung: windows as columns, and a matrix product of our own. Any shape, both dtypes.
+"""Second rung: windows as columns, and a matrix product of our own. Any shape, both dtypes.
 
-Changed from reference/conv.py: not all columns at once, but those of a few output rows, which stay in the L2 cache between being
-written and being read; and the product keeps a tile of sums in registers (``product`` in conv_parts.py) instead of calling BLAS,
-whose threads would spin beside Numba's.
+Changed from conv_direct.py: the pixels of a window become a column, and all outputs one matrix product, which keeps a tile of sums
+in registers (``product`` in conv_parts.py; BLAS has threads of its own, which would spin beside Numba's). Changed from
+reference/conv.py: not all columns at once, but those of a few output rows, which stay in the L2 cache until they are read.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -16,12 +14,14 @@ from minseg.kernels.cpu.conv_parts import (
     OUTS,
     TAPS,
     TILE,
+    Windows,
     dots,
     fill_row,
     gather_row,
     pack_panels,
     product,
     unpack_gradient,
+    windows_of,
 )
 from minseg.kernels.cpu.jit import kernel, parallel_kernel
 from minseg.kernels.cpu.simd import LANES, peek, pointer, poke
@@ -29,29 +29,6 @@ from minseg.kernels.spec import Pair, Shape
 
 STRIP_FLOATS = 64 * 1024  # numbers in a strip of columns: 256 KB of the L2 cache
 PARTS = 8  # partial sums of the gradient for the kernels, whatever the number of threads
-
-
-class Windows(NamedTuple):
-    """Images of one group (C, H, W), and the windows (R, S) that slide over them to I x J places."""
-
-    C: int
-    H: int
-    W: int
-    R: int
-    S: int
-    I: int
-    J: int
-    stride_i: int
-    stride_j: int
-    padding_i: int
-    padding_j: int
-    dilation_i: int
-    dilation_j: int
-
-
-def windows_of(x_shape, groups: int, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Windows:
-    out = map(shapes.conv_size, x_shape[2:], kernel_size, stride, padding, dilation)
-    return Windows(x_shape[1] // groups, *x_shape[2:], *kernel_size, *out, *stride, *padding, *dilation)
 
 
 @kernel

@@ -1,12 +1,15 @@
-"""What every rung of the convolution ladder is made of: rows copied with zeros outside, and a matrix product held in registers.
+"""What the rungs of the convolution ladder are made of: rows copied with zeros outside, and a matrix product held in registers.
 
-Each rung computes y = w cols, with w (O, K) and K = C R S. They differ in where row k of cols is found, and so the product takes a
-table: row k of cols is what begins at ``rows[offset[k]]``.
+Each rung but the first computes y = w cols, with w (O, K) and K = C R S. They differ in where row k of cols is found, and so the
+product takes a table: row k of cols is what begins at ``rows[offset[k]]``.
 """
 
-from minseg.kernels import memory
+from typing import NamedTuple
+
+from minseg.kernels import memory, shapes
 from minseg.kernels.cpu.jit import kernel
 from minseg.kernels.cpu.simd import LANES, lane_sum, load, peek, pointer, poke, splat, splat_at, store
+from minseg.kernels.spec import Pair
 
 CHANNELS = 8 if LANES == 16 else 4  # output channels in a register tile ...
 TILE = 3 * LANES  # ... and pixels: CHANNELS x 3 vectors of sums, 24 of AVX-512's 32 registers or 12 of AVX's 16
@@ -14,6 +17,29 @@ OUTS, TAPS = (
     4,
     3,
 )  # the weight gradient's tile: so many rows of gy, and of cols (8 rows of gy would fill the L1 cache alone)
+
+
+class Windows(NamedTuple):
+    """Images of one group (C, H, W), and the windows (R, S) that slide over them to I x J places."""
+
+    C: int
+    H: int
+    W: int
+    R: int
+    S: int
+    I: int
+    J: int
+    stride_i: int
+    stride_j: int
+    padding_i: int
+    padding_j: int
+    dilation_i: int
+    dilation_j: int
+
+
+def windows_of(x_shape, groups: int, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair) -> Windows:
+    out = map(shapes.conv_size, x_shape[2:], kernel_size, stride, padding, dilation)
+    return Windows(x_shape[1] // groups, *x_shape[2:], *kernel_size, *out, *stride, *padding, *dilation)
 
 
 # ------------------------------------------------------------------------------------ copying rows, from pointer to pointer

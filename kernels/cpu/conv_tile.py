@@ -1,4 +1,4 @@
-"""Second rung: im2col without the copies.
+"""Third rung: im2col without the copies.
 
 Changed: a strip of the zero-padded image is copied once, its rows one behind the other as one long vector. The pixel that
 kernel position (p, q) needs for output (i, j) then lies d p rows and d q columns after the place of (i, j), for every (i, j) alike:
@@ -10,7 +10,7 @@ meets the kernel positions with s | a + P - d p, and reads a strip of gy. A 2x2 
 The batch is one tall image: small maps follow one another within a strip, so that tiles stay full.
 
 Faster because C rows are copied instead of C R S, and those stay in the L2 cache: 3x3 convolutions of 16 channels at 128x128 and 64
-at 32x32 take 0.55 of the first rung's time forward, 0.7 for the gradient for x and 0.4 to 0.5 for w.
+at 32x32 take 0.55 of the second rung's time forward, 0.7 for the gradient for x and 0.4 to 0.5 for w.
 Price: a row of the strip is d (S-1) pixels wider than the output, and what the product finds there is thrown away; in the gradient
 for the kernels it meets zeros, so an infinity in x can make NaN of other kernel positions of its channel.
 """

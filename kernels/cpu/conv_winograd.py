@@ -13,6 +13,7 @@ fewer tiles than a vector has lanes, the lanes beyond it are computed and stored
 The one-dimensional transforms know F(2) from F(4) by the number of their vectors: each rung's file holds its own.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -267,10 +268,11 @@ def combine(matrix, rows, out):
         combine_piece(matrix, rows, low, min(length, low + WEIGHTS_AT_ONCE), out)
 
 
-def kernels_matrix(m: int, dtype):
+@cache
+def kernels_matrix(m: int):
     """G g G^T as a matrix (n n, 9), which multiplies the nine weights of a kernel in one column."""
     G = winograd.transforms(m).G
-    return np.kron(G, G).astype(dtype)
+    return np.kron(G, G).astype(np.float32)
 
 
 def transformed_kernels(w, m: int, groups: int, outs: int, ins: int, out_step: int, in_step: int, order):
@@ -278,7 +280,7 @@ def transformed_kernels(w, m: int, groups: int, outs: int, ins: int, out_step: i
     taps = np.empty((9, groups * -(-outs // CHANNELS) * CHANNELS * ins), w.dtype)
     each_tap = np.arange(10)
     pack_panels(w.ravel(), order, each_tap, groups, outs, ins, w.size // groups, out_step, in_step, taps.reshape(-1))
-    matrix = kernels_matrix(m, w.dtype)
+    matrix = kernels_matrix(m)
     U = np.empty((len(matrix), taps.shape[1]), w.dtype)
     combine(matrix, taps, U)
     return U.reshape(-1)
@@ -440,7 +442,7 @@ def conv2d_grad_w(rung: type[Tiles], gy, x, w_shape: Shape, padding: Pair, group
     sums = np.empty((positions, groups, blocks * threes * OUTS * TAPS), x.dtype)
     correlate_gradient(gy.ravel(), x.ravel(), t, offset, O, V, D, sums)
     taps = np.empty((9, groups * blocks * threes * OUTS * TAPS), x.dtype)
-    combine(np.ascontiguousarray(kernels_matrix(rung.m, x.dtype).T), sums.reshape(positions, -1), taps)
+    combine(np.ascontiguousarray(kernels_matrix(rung.m).T), sums.reshape(positions, -1), taps)
     return unpack_taps(taps, groups, O, C, w_shape)
 
 

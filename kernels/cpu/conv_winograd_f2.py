@@ -1,4 +1,4 @@
-"""Third rung: Winograd's F(2x2, 3x3), 16 products where the definition takes 36.
+"""Fourth rung: Winograd's F(2x2, 3x3), 16 products where the definition takes 36.
 
 Changed from conv_tile.py: every tile of 2 x 2 outputs is computed from transformed pixels and kernels, position by position (see
 conv_winograd.py); the points are 0, 1, -1 and infinity, so that the transforms only add, subtract and halve.
