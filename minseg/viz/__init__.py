@@ -21,11 +21,13 @@ from minseg.viz.masks import (
     save_mask,
     squares,
 )
+from minseg.viz.notebook import Drawing
 from minseg.viz.panels import explanation_figure, map_figure, maps_figure, prediction_figure
 from minseg.viz.style import class_colours, save_figure
 
 __all__ = [
     "CostPanel",
+    "Drawing",
     "Row",
     "bars_figure",
     "class_colours",

@@ -1,4 +1,4 @@
-"""A figure that a notebook shows by itself: the same PNG at every run, 640 pixels wide where it is 8 inches wide."""
+"""Figures and drawings that a notebook shows by themselves: the same bytes each time, 640 pixels wide where they are 8 inches."""
 
 import io
 
@@ -24,3 +24,16 @@ class NotebookFigure(Figure):
 
     def __repr__(self) -> str:
         return f"<figure of {len(self.axes)} panels>"
+
+
+class Drawing:
+    """An SVG, such as ``explain.graph_svg`` makes, with a picture of itself for Jupyter."""
+
+    def __init__(self, svg: str):
+        self.svg = svg
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+    def __repr__(self) -> str:
+        return f"<drawing of {len(self.svg)} characters>"

@@ -83,18 +83,15 @@ def _examine(exercise: Exercise, attempt: Callable) -> None:
         raise _Wrong(f"pass the function itself, {exercise.name}, not what it returns.")
     results = [_call(exercise, attempt, case) for case in exercise.cases()]
     if exercise.judge is not None:
-        for result, case in zip(results, exercise.cases()):
-            _judge(exercise, result, case)
+        remarks = [_judge(exercise, result, case) for result, case in zip(results, exercise.cases())]
+        for remark in filter(None, remarks):
+            _expect_no_mistake(exercise, results)
+            raise _Wrong(f"not yet: {remark}")
         return
     expected = [_call(exercise, exercise.answer, case) for case in exercise.cases()]
     if all(_same(r, e, exercise.tolerance) for r, e in zip(results, expected)):
         return
-    for mistake in exercise.mistakes:
-        if all(
-            _same(r, _call(exercise, mistake.function, c), exercise.tolerance)
-            for r, c in zip(results, exercise.cases())
-        ):
-            raise _Wrong(f"not yet: {mistake.hint}")
+    _expect_no_mistake(exercise, results)
     for number, (result, right) in enumerate(zip(results, expected), 1):
         difference = _difference(result, right, exercise.tolerance)
         if difference:
@@ -102,14 +99,23 @@ def _examine(exercise: Exercise, attempt: Callable) -> None:
             raise _Wrong(f"not yet{case}: {difference}")
 
 
-def _judge(exercise: Exercise, result: list[tuple[str, np.ndarray]], case: tuple) -> None:
+def _expect_no_mistake(exercise: Exercise, results: list) -> None:
+    """If a known mistake computes the very same in all cases, its hint is what helps."""
+    for mistake in exercise.mistakes:
+        if all(
+            _same(r, _call(exercise, mistake.function, c), exercise.tolerance)
+            for r, c in zip(results, exercise.cases())
+        ):
+            raise _Wrong(f"not yet: {mistake.hint}")
+
+
+def _judge(exercise: Exercise, result: list[tuple[str, np.ndarray]], case: tuple) -> str | None:
+    """What is wrong with the result of a case; None if nothing is."""
     values = [value for _, value in result]
     try:
-        remark = exercise.judge(values[0] if len(values) == 1 else tuple(values), *case)
+        return exercise.judge(values[0] if len(values) == 1 else tuple(values), *case)
     except Exception as error:  # whatever a judge stumbles over, it is the result's fault
         raise _Wrong(f"your result cannot be used: {_one_line(error)}") from None
-    if remark:
-        raise _Wrong(f"not yet: {remark}")
 
 
 def _call(exercise: Exercise, function: Callable, case: tuple) -> list[tuple[str, np.ndarray]]:
