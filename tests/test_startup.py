@@ -1,5 +1,6 @@
 """What a start costs: which modules ``import minseg`` and the light commands load, and which they leave for later."""
 
+import os
 import subprocess
 import sys
 
@@ -32,3 +33,14 @@ def test_the_reference_kernels_run_without_numba():
     code = "import minseg; minseg.use_backend('numpy'); minseg.ops.relu(minseg.tensor([1.0]))"
     assert "numba" not in loaded_by(code)
     assert "numba" in loaded_by(code.replace("'numpy'", "'numba'"))  # the question can be answered otherwise
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "None")],
+)
+def test_threads_that_wait_spin_for_a_short_time_unless_the_user_chose(chosen, expected):
+    ours = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+    env = {name: value for name, value in os.environ.items() if name not in ours} | chosen
+    code = "import os; from minseg.kernels.cpu import jit; print(os.environ.get('GOMP_SPINCOUNT'))"
+    assert subprocess.check_output([sys.executable, "-c", code], env=env, text=True).strip() == expected

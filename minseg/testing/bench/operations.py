@@ -1,6 +1,7 @@
 """Differentiable operations, forward and backward, at the shapes where a U-Net spends its time, and at growing sizes."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -129,4 +130,5 @@ def unet_cases() -> list[Case]:
 
 def sweep_cases(sizes=(16, 32, 64, 128, 256)) -> list[Case]:
     """The same with 16 channels at sizes that double."""
-    return [case for H in sizes for case in (convolution(16, 16, H), transposed(16, 16, H // 2), *by_pixel(16, H))]
+    cases = [case for H in sizes for case in (convolution(16, 16, H), transposed(16, 16, H // 2), *by_pixel(16, H))]
+    return [replace(case, group="sweep") for case in cases]
