@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tqdm import tqdm
+
 from minseg import backend
 from minseg.errors import ArgumentError, Unsupported
 from minseg.files import jsonable, write_bytes
@@ -52,7 +54,7 @@ def run(
     left_out: list[str] = []
     with on_threads(threads, bool(peer)):
         ceilings = measure_ceilings(threads)
-        for case in chosen_cases(sets, only):
+        for case in tqdm(chosen_cases(sets, only), unit="case", leave=False, disable=not sys.stderr.isatty()):
             try:
                 rows.append(measure(case, ceilings, bool(peer), rounds))
             except Unsupported as error:  # a variant that does not compute this shape
