@@ -47,8 +47,8 @@ __device__ inline Place place_of(index i, int rows, int columns) {
 // y[i] = op(x[i], ...) for all i. Memory bounds such kernels, so all that counts is how it is read:
 //
 //   one thread, one element    neighbouring threads read neighbouring addresses, and a warp's 32 reads become few wide ones.
-//   grid-stride                a fixed number of threads walks over the array, each in steps of the whole grid. Any n fits any grid,
-//                              and what a thread computes once (its indices, a channel's factor) serves many elements.
+//   grid-stride                a fixed number of threads walks over the array, each in steps of the whole grid. Any n fits any
+//                              grid, and what a thread computes once (its indices, a channel's factor) serves many elements.
 //   packs                      four floats or two doubles travel in one 16-byte load, a quarter of the instructions for the same
 //                              bytes. Only where every array begins at a multiple of 16 bytes; the rest goes one by one.
 
@@ -101,8 +101,8 @@ __device__ inline real sigmoid_of(real x) {
 // Every thread of a warp or a block hands in a value and gets the sum of all. The order of the additions is fixed: the same bits
 // every time, which atomicAdd, where whoever comes first is added first, cannot promise.
 
-// The sum over a warp, by shuffles: in five steps each lane adds the value of the lane whose number differs in one bit. Lanes read
-// each other's registers, without memory and without a barrier.
+// The sum over a warp, by shuffles: in five steps each lane adds the value of the lane whose number differs in one bit. Lanes
+// read each other's registers, without memory and without a barrier.
 template <class T>
 __device__ T warp_sum(T value) {
     for (int bit = WARP / 2; bit > 0; bit /= 2) value += __shfl_xor_sync(ALL_LANES, value, bit);
@@ -118,9 +118,9 @@ __device__ T warp_max(T value) {
     return value;
 }
 
-// All the threads' values folded into one by op(a, b), to all of them: the second half of the threads' values onto the first half, the
-// second quarter onto the first, and so on, with a barrier after each step. `scratch`, in shared memory, has one value for each thread;
-// blockDim.x is a power of two.
+// All the threads' values folded into one by op(a, b), to all of them: the second half of the threads' values onto the first
+// half, the second quarter onto the first, and so on, with a barrier after each step. `scratch`, in shared memory, has one value
+// for each thread; blockDim.x is a power of two.
 template <class T, class Op>
 __device__ T folded(T value, T* scratch, Op op) {
     int rank = threadIdx.x;
@@ -141,8 +141,8 @@ __device__ T folded_sum(T value, T* scratch) {
     return folded(value, scratch, [](T a, T b) { return a + b; });
 }
 
-// The sum over a block, to all its threads. First over each warp, then over the warps' sums, which meet in `scratch` (one value for
-// each warp): two barriers, where folding by halves in shared memory needs one for each of its log2(256) = 8 steps.
+// The sum over a block, to all its threads. First over each warp, then over the warps' sums, which meet in `scratch` (one value
+// for each warp): two barriers, where folding by halves in shared memory needs one for each of its log2(256) = 8 steps.
 template <class T>
 __device__ T block_sum(T value, T* scratch) {
     int lane = threadIdx.x % WARP, warps = blockDim.x / WARP;

@@ -1,20 +1,20 @@
 // Losses, pixel by pixel; the mean is taken above. Logits z (N, K, H, W), labels (N, H, W); L = H W pixels an image.
 //
-// Cross-entropy: one thread a pixel, which walks over its K classes. Neighbouring threads have neighbouring pixels, so that each of
-// their reads is of consecutive addresses. Softmax, loss and, backward, gradient are one kernel each: the probabilities, as large as z,
-// are never written to memory.
+// Cross-entropy: one thread a pixel, which walks over its K classes. Neighbouring threads have neighbouring pixels, so that each
+// of their reads is of consecutive addresses. Softmax, loss and, backward, gradient are one kernel each: the probabilities, as
+// large as z, are never written to memory.
 //
-// Element by element: `map` of common.cuh. Dice: sums over all pixels, in double, in two stages: many blocks sum a part each, and a
-// second launch adds the parts in a fixed order. How the threads of a block add up what they have is the ladder of dice_sums:
+// Element by element: `map` of common.cuh. Dice: sums over all pixels, in double, in two stages: many blocks sum a part each, and
+// a second launch adds the parts in a fixed order. How the threads of a block add up what they have is the ladder of dice_sums:
 //
-//   shared     folded by halves in shared memory, with a barrier after each of 8 foldings; at the last ones a few threads work and
-//              all others wait.
-//   shuffles   each warp by shuffles, from register to register, then the 8 warps' sums: two barriers instead of ten. What is gained
-//              is latency at a block's end, so it shows where a block has few pixels, and is nothing where it has many.
+//   shared     folded by halves in shared memory, with a barrier after each of 8 foldings; at the last ones a few threads work
+//              and all others wait.
+//   shuffles   each warp by shuffles, from register to register, then the 8 warps' sums: two barriers instead of ten. What is
+//              gained is latency at a block's end, so it shows where a block has few pixels, and is nothing where it has many.
 //
-// An ignored pixel counts nothing, whatever its logits are: loss and gradient are 0 there even for NaN or infinity. Labels may be any
-// integers; there is a kernel for bytes, which is what label images are made of, and one for 64 bits, to which the host converts all
-// others.
+// An ignored pixel counts nothing, whatever its logits are: loss and gradient are 0 there even for NaN or infinity. Labels may be
+// any integers; there is a kernel for bytes, which is what label images are made of, and one for 64 bits, to which the host
+// converts all others.
 
 #include "common.cuh"
 
@@ -26,8 +26,8 @@ typedef unsigned char byte;
 __device__ inline real class_weight(const real* weight, bool weighted, index label) { return weighted ? weight[label] : real(1); }
 
 // eq: loss.ce
-// With z' = z - max z, lse - z_t is log sum exp(z') - z'_t: large logits cost no digits. A NaN is no maximum unless it comes first;
-// exp(z - m) hands it on either way.
+// With z' = z - max z, lse - z_t is log sum exp(z') - z'_t: large logits cost no digits. A NaN is no maximum unless it comes
+// first; exp(z - m) hands it on either way.
 template <class Label>
 __device__ void cross_entropy(
     const real* z, const Label* target, const real* weight, real* loss, real* lse,

@@ -1,31 +1,33 @@
 // Batch normalisation. x (N, C, H, W), statistics and weights (C,); L = H W pixels of a plane, M = N L of a channel.
 //
-// Two kinds of kernels take turns. Those that only look at a pixel and its channel (normalise, gradient_x) give each plane to a few
-// blocks: the channel's numbers are computed once a thread and then serve the whole walk. Those that sum over a channel (statistics,
-// gradient sums) give each channel to several blocks, gridDim.y of them, for a network has fewer channels than a GPU has room for
-// blocks. Each block writes what it found in its part of the pixels, and a second, tiny launch merges the parts, in double and in a
-// fixed order: the same bits every time, which atomicAdd would not promise. The ladders:
+// Two kinds of kernels take turns. Those that only look at a pixel and its channel (normalise, gradient_x) give each plane to a
+// few blocks: the channel's numbers are computed once a thread and then serve the whole walk. Those that sum over a channel
+// (statistics, gradient sums) give each channel to several blocks, gridDim.y of them, for a network has fewer channels than a GPU
+// has room for blocks. Each block writes what it found in its part of the pixels, and a second, tiny launch merges the parts, in
+// double and in a fixed order: the same bits every time, which atomicAdd would not promise. The ladders:
 //
 // batch_norm_stats
-//   two_pass   One block a channel reads it twice: for the mean, then for the squares about the mean. Sums are folded in shared memory.
-//              As exact as it is simple, but x is read twice, and three channels keep three blocks busy.
-//   welford    Several blocks a channel, one pass. Each thread updates the mean and the squares about it with every pixel, so nothing
-//              cancels; then means and squares are merged, from thread to warp by shuffles, to block, to channel. Half the reading:
-//              up to twice as fast where x does not fit into the L2 cache, and more than that where there are few channels.
+//   two_pass   One block a channel reads it twice: for the mean, then for the squares about the mean. Sums are folded in shared
+//              memory. As exact as it is simple, but x is read twice, and three channels keep three blocks busy.
+//   welford    Several blocks a channel, one pass. Each thread updates the mean and the squares about it with every pixel, so
+//              nothing cancels; then means and squares are merged, from thread to warp by shuffles, to block, to channel. Half
+//              the reading, so that it should be twice as fast where x does not fit into the L2 cache, and more than that where
+//              there are few channels.
 //
 // batch_norm_grad and its kin
 //   shared     the threads' sums are folded by halves in shared memory, with a barrier after each of 8 foldings.
 //   shuffles   each warp by shuffles, then the 8 warps' sums: two barriers instead of ten.
 //
-// Behind a ReLU (batch_norm_relu and its gradients) the ReLU costs nothing: it is one comparison on a value that is in a register, where
-// a kernel of its own would read and write the whole map again, and its mask is computed anew from x instead of being kept.
+// Behind a ReLU (batch_norm_relu and its gradients) the ReLU costs nothing: it is one comparison on a value that is in a
+// register, where a kernel of its own would read and write the whole map again, and its mask is computed anew from x instead of
+// being kept.
 
 #include "common.cuh"
 
 // ----------------------------------------------------------------------------------------------------------------- statistics
 
-// How many pixels, their mean, and the sum of their squared distances from it. Means are counted from the channel's first pixel: they
-// are small numbers then, with all their digits, also where the pixels are far from 0.
+// How many pixels, their mean, and the sum of their squared distances from it. Means are counted from the channel's first pixel:
+// they are small numbers then, with all their digits, also where the pixels are far from 0.
 struct Moments {
     double count, mean, squares;
 };
@@ -59,8 +61,8 @@ __device__ inline Walk over_channel() {
     return {(index)blockIdx.y * blockDim.x + threadIdx.x, (index)gridDim.y * blockDim.x};
 }
 
-// Welford: the mean moves by 1/count of the distance, and the squares grow by the distances before and after. In `real`, for double
-// is slow on most GPUs, and counted from the thread's own first pixel.
+// Welford: the mean moves by 1/count of the distance, and the squares grow by the distances before and after. In `real`, for
+// double is slow on most GPUs, and counted from the thread's own first pixel.
 __device__ inline Moments moments_of_thread(const real* x, index M, int C, index L) {
     Walk walk = over_channel();
     if (walk.first >= M) return {0, 0, 0};
@@ -171,7 +173,8 @@ extern "C" __global__ void normalise(
 
 // ------------------------------------------------------------------------------------------------------------------ gradients
 
-// The sums of gy (x - mean) and of gy over the pixels that a thread takes of channel blockIdx.x; behind a ReLU, of what it lets through.
+// The sums of gy (x - mean) and of gy over the pixels that a thread takes of channel blockIdx.x; behind a ReLU, of what it lets
+// through.
 struct GradientSums {
     double product, total;
 };

@@ -1,8 +1,9 @@
 // Optimiser updates: new arrays for the parameter and its state, from the gradient.
 //
-// Written as array operations, Adam would be a dozen launches, each reading and writing whole arrays. Here it is one: a thread reads
-// an element of p, g, m and v, does all of the update in registers, and writes p, m and v. Of the traffic of a dozen passes the
-// seven unavoidable streams remain. Threads walk in grid-stride loops and move packs of 16 bytes where all arrays are aligned.
+// Written as array operations, Adam would be a dozen launches, each reading and writing whole arrays. Here it is one: a thread
+// reads an element of p, g, m and v, does all of the update in registers, and writes p, m and v. Of the traffic of a dozen passes
+// the seven unavoidable streams remain. Threads walk in grid-stride loops and move packs of 16 bytes where all arrays are
+// aligned.
 
 #include "common.cuh"
 

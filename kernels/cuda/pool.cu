@@ -4,23 +4,26 @@
 // Forward, max_pool2d has two rungs and adaptive_avg_pool2d two:
 //
 //   any        walks over whatever window there is, with its bounds worked out for each output.
-//   halving    2x2 windows side by side, which halve most networks: no bounds and no loops, so that all four reads are under way at once.
+//   halving    2x2 windows side by side, which halve most networks: no bounds and no loops, so that all four reads are under way
+//              at once.
 //
 //   thread     one thread an output: right for windows of a few pixels.
-//   block      one block an output, for large windows, the global mean above all: 256 threads read side by side what one thread would
-//              walk through alone.
+//   block      one block an output, for large windows, the global mean above all: 256 threads read side by side what one thread
+//              would walk through alone.
 //
 // Backward the ladder is the same for all of pooling:
 //
 //   atomic   One thread an element of gy, which it adds to the pixels that it came from. Windows may overlap, so two threads may
-//            add to one pixel at once: atomicAdd lets one after the other. Simple, but gx must be filled with zeros first, atomics
-//            on one address queue up, and since the order of the additions is left to chance, so are the last bits of the sum.
-//   gather   One thread a pixel of gx, which looks for the elements of gy that came from it, and adds them up in a fixed order: no
-//            atomics, each element of gx is written once, and the same bits come out every time. The default.
+//            add to one pixel at once: atomicAdd lets one after the other. Simple, but gx must be filled with zeros first,
+//            atomics on one address queue up, and since the order of the additions is left to chance, so are the last bits of the
+//            sum.
+//   gather   One thread a pixel of gx, which looks for the elements of gy that came from it, and adds them up in a fixed order:
+//            no atomics, each element of gx is written once, and the same bits come out every time. The default.
 //
-// The gradient of max pooling is given indices only, not the windows that they were found in. To gather, a pixel needs to know which
-// windows may have chosen it: a first kernel finds, for each row of pixels, the first and the last row of windows whose indices reach
-// it, and likewise for columns. With the indices of a pooling these are its windows; but they are right for any indices.
+// The gradient of max pooling is given indices only, not the windows that they were found in. To gather, a pixel needs to know
+// which windows may have chosen it: a first kernel finds, for each row of pixels, the first and the last row of windows whose
+// indices reach it, and likewise for columns. With the indices of a pooling these are its windows; but they are right for any
+// indices.
 
 #include "common.cuh"
 
@@ -45,8 +48,8 @@ __device__ inline Span windows_over(int u, int count, int kernel, int stride, in
 
 // Indices are 32-bit numbers by contract, so a plane has fewer than 2^31 pixels here; places in whole arrays are 64 bits wide.
 
-// Keep the better of two candidates. The later one must be larger, so the first of equal values stays; or it is the first NaN, which
-// counts as the maximum.
+// Keep the better of two candidates. The later one must be larger, so the first of equal values stays; or it is the first NaN,
+// which counts as the maximum.
 __device__ inline void keep_better(real& best, int& at, real value, int place) {
     if (value > best || (value != value && best == best)) {
         best = value;
@@ -96,50 +99,47 @@ extern "C" __global__ void scatter_atomic(
     atomicAdd(&out[plane * pixels + indices[k]], values[k]);
 }
 
-// For each row u of pixels of a plane, the first and one past the last row of windows that have an index in it, or lie between two
-// such rows: reach[plane] = (first of H rows, last of H rows, first of W columns, last of W columns). One block a plane. `hulls` is
-// scratch for the lowest and the highest row of each row of windows, and column of each column of windows.
+// For each of `count` rows of windows, the lowest and the highest row of pixels that its indices name: pixel(i, j) is the row
+// that window j of row i names. Likewise for columns.
+template <class Pixel>
+__device__ void find_hulls(int count, int others, Pixel pixel, int* low, int* high) {
+    for (int i = threadIdx.x; i < count; i += blockDim.x) {
+        int lowest = pixel(i, 0), highest = lowest;
+        for (int j = 1; j < others; ++j) {
+            lowest = min(lowest, pixel(i, j));
+            highest = max(highest, pixel(i, j));
+        }
+        low[i] = lowest;
+        high[i] = highest;
+    }
+}
+
+// For each of `size` rows of pixels, the first row of windows whose indices reach it, and one past the last. Between the two
+// there may be rows that do not, with the indices of no pooling even many; none that does is left out.
+__device__ inline void find_spans(int size, int count, const int* low, const int* high, int* first, int* last) {
+    for (int u = threadIdx.x; u < size; u += blockDim.x) {
+        int from = 0, to = count;
+        while (from < to && high[from] < u) ++from;
+        while (to > from && low[to - 1] > u) --to;
+        first[u] = from;
+        last[u] = to;
+    }
+}
+
+// One block a plane. reach[plane] is four lists: first and last of each row of pixels, first and last of each column;
+// hulls[plane] is room for low and high of each row and each column of windows.
 extern "C" __global__ void find_reach(const int* indices, int* hulls, int* reach, int H, int W, int I, int J) {
     index plane = blockIdx.x;
     indices += plane * I * J;
-    hulls += plane * 2 * ((index)I + J);
-    reach += plane * 2 * ((index)H + W);
-    int *low_rows = hulls, *high_rows = low_rows + I, *low_columns = high_rows + I, *high_columns = low_columns + J;
-    for (int i = threadIdx.x; i < I; i += blockDim.x) {
-        int low = H, high = -1;
-        for (int j = 0; j < J; ++j) {
-            int u = indices[i * J + j] / W;
-            low = min(low, u);
-            high = max(high, u);
-        }
-        low_rows[i] = low;
-        high_rows[i] = high;
-    }
-    for (int j = threadIdx.x; j < J; j += blockDim.x) {
-        int low = W, high = -1;
-        for (int i = 0; i < I; ++i) {
-            int v = indices[i * J + j] % W;
-            low = min(low, v);
-            high = max(high, v);
-        }
-        low_columns[j] = low;
-        high_columns[j] = high;
-    }
+    int *low_rows = hulls + plane * 2 * ((index)I + J), *high_rows = low_rows + I;
+    int *low_columns = high_rows + I, *high_columns = low_columns + J;
+    find_hulls(I, J, [=](int i, int j) { return indices[(index)i * J + j] / W; }, low_rows, high_rows);
+    find_hulls(J, I, [=](int j, int i) { return indices[(index)i * J + j] % W; }, low_columns, high_columns);
     __syncthreads();
-    for (int u = threadIdx.x; u < H; u += blockDim.x) {
-        int first = 0, last = I;
-        while (first < last && high_rows[first] < u) ++first;
-        while (last > first && low_rows[last - 1] > u) --last;
-        reach[u] = first;
-        reach[H + u] = last;
-    }
-    for (int v = threadIdx.x; v < W; v += blockDim.x) {
-        int first = 0, last = J;
-        while (first < last && high_columns[first] < v) ++first;
-        while (last > first && low_columns[last - 1] > v) --last;
-        reach[2 * H + v] = first;
-        reach[2 * H + W + v] = last;
-    }
+    int *first_row = reach + plane * 2 * ((index)H + W), *last_row = first_row + H;
+    int *first_column = last_row + H, *last_column = first_column + W;
+    find_spans(H, I, low_rows, high_rows, first_row, last_row);
+    find_spans(W, J, low_columns, high_columns, first_column, last_column);
 }
 
 // eq: pool.max2d_grad, pool.unpool
@@ -230,7 +230,8 @@ extern "C" __global__ void avg_pool2d_grad_x_gather(
 
 // ------------------------------------------------------------------------------------------ mean of a given number of windows
 
-// Window i of `count` along a side: floor(i H/H') up to ceil((i+1) H/H'). With H and H' exchanged: the windows that pixel i is in.
+// Window i of `count` along a side: floor(i H/H') up to ceil((i+1) H/H'). With H and H' exchanged: the windows that pixel i is
+// in.
 __device__ inline Span adaptive_window(int i, int size, int count) {
     return {(int)quotient((index)i * size, count), (int)quotient(((index)i + 1) * size + count - 1, count)};
 }

@@ -1,12 +1,12 @@
 // Resizing, nearest neighbour and bilinear. x is (N C) planes of H x W pixels, y as many planes of I x J.
 //
-// A thread has one pixel of the output. Forward it reads its one or four source pixels; neighbouring threads read neighbouring ones.
-// Backward the same would need atomics, for one pixel is the source of many. Instead a thread has one pixel of gx and gathers from gy
-// what it was a source of: rows and columns from a first to a last one, since sources never run backwards. No atomics, no zeros to
-// begin with, and the same bits every time.
+// A thread has one pixel of the output. Forward it reads its one or four source pixels; neighbouring threads read neighbouring
+// ones. Backward the same would need atomics, for one pixel is the source of many. Instead a thread has one pixel of gx and
+// gathers from gy what it was a source of: rows and columns from a first to a last one, since sources never run backwards. No
+// atomics, no zeros to begin with, and the same bits every time.
 //
-// Where an output pixel lies between two source pixels is the same for a whole row or column, and exact only in double, which is slow
-// on most GPUs. A first, tiny kernel makes a table for each side; the large one looks up.
+// Where an output pixel lies between two source pixels is the same for a whole row or column, and exact only in double, which is
+// slow on most GPUs. A first, tiny kernel makes a table for each side; the large one looks up.
 
 #include "common.cuh"
 
@@ -41,8 +41,8 @@ extern "C" __global__ void resize_nearest_grad_x(const real* gy, real* gx, index
 
 // ----------------------------------------------------------------------------------------------------------------- bilinear
 
-// For each of `out` output pixels along a side: the source pixel below (the one above is the next, or the same at the border), and
-// how far beyond it the output pixel lies.
+// For each of `out` output pixels along a side: the source pixel below (the one above is the next, or the same at the border),
+// and how far beyond it the output pixel lies.
 extern "C" __global__ void find_sources(int* below, real* beyond, int size, int out) {
     int i = (int)thread_number();
     if (i >= out) return;

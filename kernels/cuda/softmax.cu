@@ -1,16 +1,16 @@
-// Softmax and its logarithm along an axis of x, seen as (outer, K, inner): a row holds the K values that differ only along the axis,
-// `inner` apart in memory. For images a row is a pixel and its K classes; for a matrix with its last axis inner is 1.
+// Softmax and its logarithm along an axis of x, seen as (outer, K, inner): a row holds the K values that differ only along the
+// axis, `inner` apart in memory. For images a row is a pixel and its K classes; for a matrix with its last axis inner is 1.
 //
 // What a row computes is written once, for a Team of threads that shares it; the rungs of the ladder are the teams:
 //
 //   thread   One thread a row. Neighbouring threads take neighbouring pixels, so each of their reads is of consecutive addresses,
 //            as long as inner is large. The best for images. Where inner is 1 each thread walks along its own stretch of memory,
 //            32 stretches a warp, and most bytes that are fetched are not those that are wanted.
-//   block    One block a row: its threads take every blockDim.x-th value, and their maxima and sums are folded by halves in shared
-//            memory, with a barrier after each of the log2(256) = 8 foldings. Reads are consecutive where inner is 1; a row of any
-//            length is shared by 256 threads. Short rows leave most of them idle.
-//   warp     One warp a row, and 8 rows a block: maxima and sums travel from register to register by shuffles, with no barrier and
-//            no shared memory. For rows of up to a few thousand values.
+//   block    One block a row: its threads take every blockDim.x-th value, and their maxima and sums are folded by halves in
+//            shared memory, with a barrier after each of the log2(256) = 8 foldings. Reads are consecutive where inner is 1; a
+//            row of any length is shared by 256 threads. Short rows leave most of them idle.
+//   warp     One warp a row, and 8 rows a block: maxima and sums travel from register to register by shuffles, with no barrier
+//            and no shared memory. For rows of up to a few thousand values.
 //
 // A row that holds NaN or +inf, or nothing but -inf, becomes NaN, as in NumPy: inf - inf is NaN, and so is a sum with NaN in it.
 
@@ -48,8 +48,8 @@ __device__ inline index row_start(index number, int K, index inner) {
     return outer * K * inner + (number - outer * inner);
 }
 
-// Each thread begins with the row's first value, so that one without values of its own has a maximum too. A NaN is no maximum unless
-// it comes first; exp(x - m) hands it on either way.
+// Each thread begins with the row's first value, so that one without values of its own has a maximum too. A NaN is no maximum
+// unless it comes first; exp(x - m) hands it on either way.
 template <class Team>
 __device__ real maximum(Team& team, const real* x, int K, index inner) {
     real m = x[0];
@@ -101,7 +101,7 @@ __device__ void log_softmax_grad_row(Team team, const real* gy, const real* y, r
     for (int k = team.rank; k < K; k += team.size) gx[k * inner] = gy[k * inner] - exp(y[k * inner]) * s;
 }
 
-// -------------------------------------------------------------------------------------------------------------- who takes which row
+// ------------------------------------------------------------------------------------------------------------- who takes which row
 // `compute(team, at)` is called with the thread's team and the place of the first value of the team's row.
 
 template <class Compute>
