@@ -81,8 +81,8 @@ class UNet(Segmenter):
             skips.append(x)
             x = self.pool(x)  # (N, c, h/2, w/2)
         x = self.encoder[-1](x)  # (N, widths[-1], h/multiple, w/multiple)
-        for up, block, skip in zip(self.up, self.decoder, reversed(skips)):
+        for up, block in zip(self.up, self.decoder):
             x = up(x)  # (N, c, 2h', 2w'): the skip's size
-            x = concatenate([skip, x], dim=1)  # (N, 2c, 2h', 2w')
+            x = concatenate([skips.pop(), x], dim=1)  # (N, 2c, 2h', 2w'); the skip itself is needed no more
             x = block(x)  # (N, c, 2h', 2w')
         return self.head(x)  # (N, K, h, w)

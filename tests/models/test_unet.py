@@ -1,10 +1,13 @@
 """U-Net: shapes of any size, errors, determinism, learning, and the same training as PyTorch's and on every backend."""
 
+import weakref
+
 import numpy as np
 import pytest
 
-from minseg import available_backends, models, nn, no_grad, optim, tensor, use_backend
+from minseg import autograd, available_backends, models, nn, no_grad, optim, tensor, use_backend
 from minseg.errors import ArgumentError, DtypeError, ShapeError
+from minseg.models import unet
 from minseg.weights import load_weights, save_weights
 
 
@@ -208,3 +211,18 @@ def test_unet_trains_as_pytorchs_and_weights_move_both_ways(tmp_path):
     with no_grad(), torch.no_grad():
         expected = theirs.eval()(torch.from_numpy(x)).numpy()
         assert np.abs(ours.eval()(tensor(x)).data - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_a_skip_is_let_go_once_it_is_concatenated(monkeypatch):
+    """The largest maps of the encoder would else be kept until the last layer has run, where memory is shortest."""
+    alive = []
+
+    def watched(maps, dim):
+        alive.append([skip() is not None for skip in seen])
+        seen.append(weakref.ref(maps[0]))
+        return autograd.concatenate(maps, dim)
+
+    seen = []
+    monkeypatch.setattr(unet, "concatenate", watched)
+    models.UNet(1, 2, widths=(2, 3, 4))(tensor(np.ones((1, 1, 8, 8), np.float32)))
+    assert alive == [[], [False]]
