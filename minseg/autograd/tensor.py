@@ -221,6 +221,11 @@ class Function:
         if _recording and any(self.needs):
             vars(self.saved).update(arrays)
 
+    def done_with(self, name: str) -> None:
+        """Say in backward that a saved array is needed no more: the gradients that are still to come may have its memory."""
+        if not self.retained:
+            setattr(self.saved, name, None)
+
     @classmethod
     def apply(cls, *inputs: Tensor | None, **options):
         """Run forward on the inputs' arrays and, unless nothing needs a gradient, record it."""
@@ -229,7 +234,7 @@ class Function:
         node.inputs = tuple(None if t is None else Edge.to(t) for t in inputs)
         node.needs = tuple(t is not None and t.requires_grad for t in inputs)
         node.saved = SimpleNamespace()
-        node.freed = False
+        node.freed, node.retained = False, False
         for t in inputs:
             if t is not None:
                 node.kernels.expect_here(t.data, f"{cls.__name__}: an input")
@@ -280,6 +285,7 @@ def _walk(root: Tensor, gradient, retain_graph: bool) -> None:
     for node in order:
         gy = arrived.pop(node, None)
         if gy is not None:
+            node.retained = retain_graph
             gradients = node.backward(gy)
             for edge, g in zip(node.inputs, gradients, strict=True):
                 if edge is None or g is None or not edge.requires_grad:

@@ -19,10 +19,11 @@ class Conv2d(Function):
             gy, order="C"
         )  # a part of a concatenation, say: copied once and not for each gradient
         gx = gw = gb = None
-        if self.needs[0]:
-            gx = self.kernels.conv2d_grad_x(gy, self.saved.w, self.x_shape, *self.window)  # eq: conv.grad_x
         if self.needs[1]:
             gw = self.kernels.conv2d_grad_w(gy, self.saved.x, self.w_shape, *self.window)  # eq: conv.grad_w
+            self.done_with("x")  # gx is as large
+        if self.needs[0]:
+            gx = self.kernels.conv2d_grad_x(gy, self.saved.w, self.x_shape, *self.window)  # eq: conv.grad_x
         if self.needs[2]:
             gb = self.kernels.conv2d_grad_b(gy)  # eq: conv.grad_b
         return gx, gw, gb
@@ -42,10 +43,11 @@ class ConvTranspose2d(Function):
             gy, order="C"
         )  # a part of a concatenation, say: copied once and not for each gradient
         gx = gw = gb = None
-        if self.needs[0]:  # the transpose of the transpose is the convolution itself
-            gx = self.kernels.conv2d(gy, self.saved.w, None, *self.window)
         if self.needs[1]:  # x and gy change places
             gw = self.kernels.conv2d_grad_w(self.saved.x, gy, self.w_shape, *self.window)
+            self.done_with("x")  # gx is as large
+        if self.needs[0]:  # the transpose of the transpose is the convolution itself
+            gx = self.kernels.conv2d(gy, self.saved.w, None, *self.window)
         if self.needs[2]:
             gb = self.kernels.conv2d_grad_b(gy)
         return gx, gw, gb

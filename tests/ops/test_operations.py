@@ -1,5 +1,7 @@
 """Operations beyond their numbers: state, randomness, memory, sizes, strides of arrays, and what is not computed."""
 
+import weakref
+
 import numpy as np
 import pytest
 
@@ -134,6 +136,26 @@ def test_only_gradients_asked_for_are_computed(needed, monkeypatch):
         ops.linear(*rows).sum().backward()
     assert inputs[needed].grad.shape == inputs[needed].shape
     assert rows[needed].grad.shape == rows[needed].shape
+
+
+@pytest.mark.parametrize("transposed", [False, True], ids=["conv2d", "conv_transpose2d"])
+@pytest.mark.parametrize("retain", [False, True])
+def test_a_convolution_lets_its_input_go_before_it_computes_the_gradient_for_it(transposed, retain, monkeypatch):
+    """The two are of one size, and memory is shortest there; a graph that is retained keeps it."""
+    operation, primitive = (ops.conv_transpose2d, "conv2d") if transposed else (ops.conv2d, "conv2d_grad_x")
+    leaf, w = tensor(1, 2, 5, 4), tensor(2, 2, 3, 3)
+    between = leaf * 2.0
+    x = weakref.ref(between.data)
+    y = operation(between, w).sum()
+    del between
+    alive, kernel = [], getattr(backend.current(), primitive)
+    monkeypatch.setattr(backend.current(), primitive, lambda *args: alive.append(x() is not None) or kernel(*args))
+    y.backward(retain_graph=retain)
+    assert alive == [retain]
+    if retain:
+        once = leaf.grad
+        y.backward()
+        np.testing.assert_array_equal(leaf.grad, 2 * once)
 
 
 # -------------------------------------------------------------------------------------------------- batch normalisation
