@@ -81,6 +81,7 @@ class Tiles(NamedTuple):
     pitch: int  # room for one channel's tiles at a time
 
 
+@cache
 def tiles_of(rung: type[Tiles], x_shape, groups: int, first: Pair, windows: Pair, most: int) -> Tiles:
     """Cut the windows into tiles, and choose how many rows of tiles, of ``most`` tiles together, are transformed at a time."""
     m, (N, C, H, W) = rung.m, x_shape
@@ -412,7 +413,6 @@ def correlate_gradient(gy, x, t, offset, O, V, D, sums):
     """sums[p, group] = D[p] V[p]', summed over the rows of tiles, t.rows at a time; each p and group are one thread's alone."""
     n, blocks = len(pixels(t)), (O + OUTS - 1) // OUTS
     step, gradient_step = t.groups * t.C * t.pitch + SKEW, (t.groups * O + OUTS) * t.pitch + SKEW
-    sums[:] = 0
     for g0 in range(0, t.N * t.down, t.rows):
         rows = min(t.rows, t.N * t.down - g0)
         for c in prange(t.groups * t.C):
@@ -423,6 +423,8 @@ def correlate_gradient(gy, x, t, offset, O, V, D, sums):
         for job in prange(n * n * t.groups):
             p, group = np.int64(job) // t.groups, np.int64(job) % t.groups
             gw = sums[p, group]
+            if g0 == 0:
+                fill_row(gw, 0, len(gw), 0)
             for block in range(blocks):
                 at = p * gradient_step + (group * O + OUTS * block) * t.pitch
                 origin, to = p * step + group * t.C * t.pitch, OUTS * block * len(offset)
@@ -438,7 +440,9 @@ def conv2d_grad_w(rung: type[Tiles], gy, x, w_shape: Shape, padding: Pair, group
     positions, blocks, threes = (rung.m + 2) ** 2, -(-O // OUTS), -(-C // TAPS)
     offset = np.minimum(np.arange(TAPS * threes), C - 1) * t.pitch
     V = np.empty(positions * (groups * C * t.pitch + SKEW), x.dtype)
-    D = np.zeros(positions * ((groups * O + OUTS) * t.pitch + SKEW), x.dtype)
+    D = np.empty(
+        positions * ((groups * O + OUTS) * t.pitch + SKEW), x.dtype
+    )  # the last block may read beyond O, for nobody
     sums = np.empty((positions, groups, blocks * threes * OUTS * TAPS), x.dtype)
     correlate_gradient(gy.ravel(), x.ravel(), t, offset, O, V, D, sums)
     taps = np.empty((9, groups * blocks * threes * OUTS * TAPS), x.dtype)
