@@ -38,23 +38,43 @@ def _better(best, at, value, place):
 
 
 @kernel
-def _scan(row, window, step, place, ys, found):
-    """ys[j] = the best of itself and row[step j : step j + window], found[j] its place; row[0] is at ``place``.
+def _deal(row, padding, step, phases):
+    """phases[r, k] = row[step k + r - padding], as far as the row goes: what windows ``step`` apart compare lies side by side."""
+    for r in range(step):
+        first = max(0, -((r - padding) // step))  # the k of the first pixel in this phase
+        pixels, goal = row[step * first + r - padding :], phases[r, first:]
+        count = (pixels.size + step - 1) // step
+        if step == 1:  # a step that the compiler knows is vector code
+            for k in range(count):
+                goal[k] = pixels[k]
+        elif step == 2:
+            for k in range(count):
+                goal[k] = pixels[2 * k]
+        else:
+            for k in range(count):
+                goal[k] = pixels[step * k]
+
+
+@kernel
+def _scan(phases, window, place, ys, found):
+    """ys[j] = the best of itself and the ``window`` pixels of window j in this row, found[j] its place; the row begins at ``place``.
 
     Three candidates at a time: they meet in registers before the two results are written again.
     """
-    whole = window - window % 3
+    step, whole = len(phases), window - window % 3
     for q in range(0, whole, 3):
-        first, second, third = row[q:], row[q + 1 :], row[q + 2 :]
+        first = phases[q % step, q // step :]
+        second = phases[(q + 1) % step, (q + 1) // step :]
+        third = phases[(q + 2) % step, (q + 2) // step :]
         for j in range(ys.size):
             at = place + q + step * j
-            best, where = _better(ys[j], found[j], first[step * j], np.int32(at))
-            best, where = _better(best, where, second[step * j], np.int32(at + 1))
-            ys[j], found[j] = _better(best, where, third[step * j], np.int32(at + 2))
+            best, where = _better(ys[j], found[j], first[j], np.int32(at))
+            best, where = _better(best, where, second[j], np.int32(at + 1))
+            ys[j], found[j] = _better(best, where, third[j], np.int32(at + 2))
     for q in range(whole, window):
-        first = row[q:]
+        first = phases[q % step, q // step :]
         for j in range(ys.size):
-            ys[j], found[j] = _better(ys[j], found[j], first[step * j], np.int32(place + q + step * j))
+            ys[j], found[j] = _better(ys[j], found[j], first[j], np.int32(place + q + step * j))
 
 
 @parallel_kernel
@@ -69,16 +89,10 @@ def _max_any_window(x, window, stride, padding, y, indices):
         for j in range(J):  # the first pixel of each window: padding is not above it, whatever it is
             left = max(0, sw * j - pw)
             ys[j], found[j] = pixels[top, left], np.int32(top * W + left)
-        row = np.full(W + 2 * pw, -np.inf, x.dtype)
+        phases = np.full((sw, (W + 2 * pw) // sw + 1), -np.inf, x.dtype)
         for u in range(top, bottom):
-            row[pw : pw + W] = pixels[u]
-            place = u * W - pw
-            if sw == 1:  # a step that the compiler knows is vector code
-                _scan(row, S, 1, place, ys, found)
-            elif sw == 2:
-                _scan(row, S, 2, place, ys, found)
-            else:
-                _scan(row, S, sw, place, ys, found)
+            _deal(pixels[u], pw, sw, phases)
+            _scan(phases, S, u * W - pw, ys, found)
 
 
 def _max_pool_any(x, kernel_size: Pair, stride: Pair, padding: Pair):
