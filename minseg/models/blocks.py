@@ -43,8 +43,10 @@ class Segmenter(Network):
     def forward(self, x: Tensor) -> Tensor:
         self.expect_images(x)
         H, W = x.shape[2:]
-        x = pad(x, (0, -W % self.multiple, 0, -H % self.multiple))
-        return self.logits(x)[:, :, :H, :W]
+        below, right = -H % self.multiple, -W % self.multiple
+        if below == right == 0:
+            return self.logits(x)
+        return self.logits(pad(x, (0, right, 0, below)))[:, :, :H, :W]
 
 
 def positive(value, name: str) -> int:
