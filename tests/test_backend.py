@@ -67,7 +67,7 @@ def test_a_missing_cupy_is_named_with_what_installs_it():
 
 
 def test_a_missing_compiler_is_named_with_what_installs_it(monkeypatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("MINSEG_CXX", "no-such-compiler")
     assert "no-such-compiler, which is not installed: apt install g++" in minseg.available_backends()["emulator"]
     with pytest.raises(BackendError, match="backend 'emulator' cannot run here: the emulator"):
         backend.get("emulator")

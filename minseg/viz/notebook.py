@@ -27,7 +27,7 @@ class NotebookFigure(Figure):
 
 
 class Drawing:
-    """An SVG, such as ``explain.graph_svg`` makes, with a picture of itself for Jupyter."""
+    """An SVG, such as ``minseg.explain.graph_svg`` makes, with a picture of itself for Jupyter."""
 
     def __init__(self, svg: str):
         self.svg = svg

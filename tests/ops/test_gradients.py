@@ -16,7 +16,7 @@ from minseg.testing import gradients
 
 def public_operations() -> set[str]:
     """The names of minseg.ops, and the functions of minseg.autograd that take Tensors to Tensors."""
-    helpers = {"common", "gradcheck", "no_grad", "tensor", "topological"}
+    helpers = {"common", "gradcheck", "is_grad_enabled", "no_grad", "tensor", "topological"}
     arithmetic = {
         name for name in autograd.__all__ if name not in helpers and not isinstance(getattr(autograd, name), type)
     }
