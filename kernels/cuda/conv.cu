@@ -37,8 +37,8 @@ __device__ inline real pixel_of_window(const real* plane, const Window& w, int i
 // The window whose kernel position p lies on pixel u: stride i + dilation p - padding = u. False where there is none.
 __device__ inline bool window_on(int u, int p, int stride, int padding, int dilation, int windows, int& i) {
     int reached = u + padding - dilation * p;
-    i = reached / stride;
-    return reached >= 0 && reached % stride == 0 && i < windows;
+    i = stride == 1 ? reached : reached / stride;
+    return reached >= 0 && i * stride == reached && i < windows;
 }
 
 // The value for pixel (u, v), of the window whose kernel position (p, q) lies on it, in the plane that begins at `plane`; 0 if none.
@@ -152,6 +152,28 @@ extern "C" __global__ void conv2d_grad_b(const real* gy, real* gb, int N, int O,
 // ------------------------------------------------------------------------------------------------------------------- tiled
 // What the product multiplies. blockIdx.x is the tile of columns, .y the tile of rows, .z the group (and the part of the sum).
 
+// A flat index k of (highs, middles, lows) with its three coordinates, which moves on by LOADERS. The coordinates follow by additions
+// and carries, as in a car's odometer; to divide them out of k takes some forty instructions each time.
+struct Odometer {
+    index high, add_high;
+    int middle, low, middles, lows, add_middle, add_low;
+    __device__ void set(index k, int middle_size, int low_size) {
+        middles = middle_size, lows = low_size;
+        low = take(k, lows), middle = take(k, middles), high = k;
+        index step = LOADERS;
+        add_low = take(step, lows), add_middle = take(step, middles), add_high = step;
+    }
+    __device__ void advance() {
+        low += add_low;
+        int carry = low >= lows;
+        low -= carry ? lows : 0;
+        middle += add_middle + carry;
+        carry = middle >= middles;
+        middle -= carry ? middles : 0;
+        high += add_high + carry;
+    }
+};
+
 // a(o, (c, p, q)) = w, whose rows lie one behind the other.
 struct Kernels {
     const real* w;
@@ -166,39 +188,43 @@ struct Windows {
     Window w;
     const real* image;
     int i, j;
-    __device__ void at(index column) {
+    Odometer c_p_q;
+    __device__ void at(index column, index k) {
         j = take(column, w.J), i = take(column, w.I);
         image = x + (column * C + first) * w.H * w.W;
+        c_p_q.set(k, w.R, w.S);
     }
-    __device__ real operator()(index k) const {
-        int q = take(k, w.S), p = take(k, w.R);
-        return pixel_of_window(image + k * w.H * w.W, w, i, j, p, q);
+    __device__ real next() {
+        real pixel = pixel_of_window(image + c_p_q.high * w.H * w.W, w, i, j, c_p_q.middle, c_p_q.low);
+        c_p_q.advance();
+        return pixel;
     }
 };
 
-// y[n, o, i, j] = value + b[o] for the column (n, i, j)
+// y[n, o, i, j], for the column (n, i, j), is the sum + b[o].
 struct Maps {
     real* y;
     const real* b;
     bool has_bias;
     int channels, first;
     index pixels;
-    __device__ void operator()(index o, index column, real value) const {
+    __device__ real* place(index o, index column) const {
         index n = quotient(column, pixels), pixel = column - n * pixels;
-        y[(n * channels + first + o) * pixels + pixel] = has_bias ? value + b[first + o] : value;
+        return y + (n * channels + first + o) * pixels + pixel;
     }
+    __device__ real shift(index o, index) const { return has_bias ? b[first + o] : real(0); }
 };
 
 // eq: conv.corr2d
 template <int ROWS>
 __device__ void conv2d_tiled(const real* x, const real* w, const real* b, bool has_bias, real* y, index columns, int C, int O,
-                             int groups, const Window& window, real (*a_tile)[ROWS + 1], real (*b_tile)[COLUMNS]) {
+                             int groups, const Window& window, real (*a_tile)[ROWS + PACK], real (*b_tile)[COLUMNS]) {
     int group = blockIdx.z, outputs = O / groups, channels = C / groups;
     index length = (index)channels * window.R * window.S;
     Kernels a{w + group * outputs * length, length};
     Windows windows{x, C, group * channels, window};
-    Maps put{y, b, has_bias, O, group * outputs, (index)window.I * window.J};
-    product<ROWS>((index)ROWS * blockIdx.y, outputs, (index)COLUMNS * blockIdx.x, columns, 0, length, a, windows, put, a_tile,
+    Maps out{y, b, has_bias, O, group * outputs, (index)window.I * window.J};
+    product<ROWS>((index)ROWS * blockIdx.y, outputs, (index)COLUMNS * blockIdx.x, columns, 0, length, a, windows, out, a_tile,
                   b_tile);
 }
 
@@ -230,27 +256,30 @@ struct WindowsOnPixels {
     Window w;
     const real* image;
     int u, v;
-    __device__ void at(index column) {
+    Odometer o_p_q;
+    __device__ void at(index column, index k) {
         v = take(column, w.W), u = take(column, w.H);
         image = gy + (column * O + first) * w.I * w.J;
+        o_p_q.set(k, w.R, w.S);
     }
-    __device__ real operator()(index k) const {
-        int q = take(k, w.S), p = take(k, w.R);
-        return window_on_pixel(image + k * w.I * w.J, w, u, v, p, q);
+    __device__ real next() {
+        real value = window_on_pixel(image + o_p_q.high * w.I * w.J, w, u, v, o_p_q.middle, o_p_q.low);
+        o_p_q.advance();
+        return value;
     }
 };
 
 // eq: conv.grad_x, conv.transpose2d
 template <int ROWS>
 __device__ void conv2d_grad_x_tiled(const real* gy, const real* w, const real* b, bool has_bias, real* gx, index columns, int C,
-                                    int O, int groups, const Window& window, real (*a_tile)[ROWS + 1],
+                                    int O, int groups, const Window& window, real (*a_tile)[ROWS + PACK],
                                     real (*b_tile)[COLUMNS]) {
     int group = blockIdx.z, outputs = O / groups, channels = C / groups;
     index places = (index)window.R * window.S;
     TurnedKernels a{w + group * outputs * channels * places, channels, places};
     WindowsOnPixels windows{gy, O, group * outputs, window};
-    Maps put{gx, b, has_bias, C, group * channels, (index)window.H * window.W};
-    product<ROWS>((index)ROWS * blockIdx.y, channels, (index)COLUMNS * blockIdx.x, columns, 0, outputs * places, a, windows, put,
+    Maps out{gx, b, has_bias, C, group * channels, (index)window.H * window.W};
+    product<ROWS>((index)ROWS * blockIdx.y, channels, (index)COLUMNS * blockIdx.x, columns, 0, outputs * places, a, windows, out,
                   a_tile, b_tile);
 }
 
@@ -282,13 +311,16 @@ struct KernelPositions {
     Window w;
     const real* plane;
     int p, q;
-    __device__ void at(index column) {
+    Odometer n_i_j;
+    __device__ void at(index column, index k) {
         q = take(column, w.S), p = take(column, w.R);
         plane = x + (first + column) * w.H * w.W;
+        n_i_j.set(k, w.I, w.J);
     }
-    __device__ real operator()(index k) const {
-        int j = take(k, w.J), i = take(k, w.I);
-        return pixel_of_window(plane + k * C * w.H * w.W, w, i, j, p, q);
+    __device__ real next() {
+        real pixel = pixel_of_window(plane + n_i_j.high * C * w.H * w.W, w, n_i_j.middle, n_i_j.low, p, q);
+        n_i_j.advance();
+        return pixel;
     }
 };
 
@@ -296,20 +328,21 @@ struct KernelPositions {
 struct Part {
     real* sums;
     index columns;
-    __device__ void operator()(index o, index column, real value) const { sums[o * columns + column] = value; }
+    __device__ real* place(index o, index column) const { return sums + o * columns + column; }
+    __device__ real shift(index, index) const { return 0; }
 };
 
 // eq: conv.grad_w. Part by part: part z of the pixels k0 ... k1 - 1 of all images.
 template <int ROWS>
 __device__ void conv2d_grad_w_tiled(const real* gy, const real* x, real* sums, int N, int parts, int C, int O, int groups,
-                                    const Window& window, real (*a_tile)[ROWS + 1], real (*b_tile)[COLUMNS]) {
+                                    const Window& window, real (*a_tile)[ROWS + PACK], real (*b_tile)[COLUMNS]) {
     int group = blockIdx.z % groups, part = blockIdx.z / groups, outputs = O / groups, channels = C / groups;
     index pixels = (index)window.I * window.J, columns = (index)channels * window.R * window.S;
     index k0 = N * pixels * part / parts, k1 = N * pixels * (part + 1) / parts;
     Gradients a{gy, O, group * outputs, pixels};
     KernelPositions positions{x, C, group * channels, window};
-    Part put{sums + (index)blockIdx.z * outputs * columns, columns};
-    product<ROWS>((index)ROWS * blockIdx.y, outputs, (index)COLUMNS * blockIdx.x, columns, k0, k1, a, positions, put, a_tile,
+    Part out{sums + (index)blockIdx.z * outputs * columns, columns};
+    product<ROWS>((index)ROWS * blockIdx.y, outputs, (index)COLUMNS * blockIdx.x, columns, k0, k1, a, positions, out, a_tile,
                   b_tile);
 }
 

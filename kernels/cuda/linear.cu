@@ -16,8 +16,13 @@ struct Matrix {
 struct Column {
     Matrix matrix;
     index column;
-    __device__ void at(index j) { column = j; }
-    __device__ real operator()(index k) const { return matrix(k, column); }
+    index k;
+    __device__ void at(index j, index first) { column = j, k = first; }
+    __device__ real next() {
+        real value = matrix(k, column);
+        k += LOADERS;
+        return value;
+    }
 };
 
 struct Rows {
@@ -25,9 +30,8 @@ struct Rows {
     const real* b;
     bool has_bias;
     index columns;
-    __device__ void operator()(index m, index column, real value) const {
-        y[m * columns + column] = has_bias ? value + b[column] : value;
-    }
+    __device__ real* place(index m, index column) const { return y + m * columns + column; }
+    __device__ real shift(index, index column) const { return has_bias ? b[column] : real(0); }
 };
 
 // y[m, j] = sum_k a[m, k] c[k, j] + b[j].  eq: dense.affine, dense.grad_x, dense.grad_w
@@ -35,7 +39,7 @@ extern "C" __global__ void matmul_tiled(const real* a, index a_row, index a_colu
                                         const real* b, bool has_bias, real* y, index rows, index columns, index terms) {
     PRODUCT_TILES(64)
     product<64>((index)64 * blockIdx.y, rows, (index)COLUMNS * blockIdx.x, columns, 0, terms, Matrix{a, a_row, a_column},
-                Column{Matrix{c, c_row, c_column}, 0}, Rows{y, b, has_bias, columns}, a_tile, b_tile);
+                Column{Matrix{c, c_row, c_column}, 0, 0}, Rows{y, b, has_bias, columns}, a_tile, b_tile);
 }
 
 // y[n, o] += b[o]
