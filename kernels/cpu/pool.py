@@ -57,7 +57,7 @@ def _deal(row, padding, step, phases):
 
 @kernel
 def _scan(phases, window, place, ys, found):
-    """ys[j] = the best of itself and the ``window`` pixels of window j in this row, found[j] its place; the row begins at ``place``.
+    """ys[j] = the best of itself and the ``window`` pixels of window j in this row, found[j] its place; ``place`` is the row's.
 
     Three candidates at a time: they meet in registers before the two results are written again.
     """

@@ -11,6 +11,7 @@ from minseg import autograd, ops
 from minseg.autograd import Tensor
 from minseg.backend import quick_backends
 from minseg.errors import ArgumentError
+from minseg.kernels import emulator
 from minseg.testing import gradients
 
 
@@ -23,7 +24,10 @@ def public_operations() -> set[str]:
     return set(ops.__all__) | arithmetic
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba"])
+EMULATED = pytest.mark.skipif(emulator.why_not() is not None, reason=str(emulator.why_not()))
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba", pytest.param("emulator", marks=EMULATED)])
 @pytest.mark.parametrize("case", gradients.cases(), ids=lambda case: f"{case.operation}: {case.name}")
 def test_gradient(case, backend):
     with minseg.use_backend(backend):
