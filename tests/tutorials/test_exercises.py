@@ -89,7 +89,11 @@ def test_a_known_mistake_gets_its_hint(exercise, mistake):
 
 
 @each_exercise
-@pytest.mark.parametrize("result", [None, "text", float("nan"), [[1], [2, 3]], np.zeros((0, 7)), object()], ids=repr)
+@pytest.mark.parametrize(
+    "result",
+    [None, "text", float("nan"), [[1], [2, 3]], np.zeros((0, 7)), object()],
+    ids=["None", "text", "NaN", "ragged", "empty", "object"],
+)
 def test_nonsense_is_answered_without_a_traceback(exercise, result):
     verdict = examine(exercise, lambda *arguments: result)
     assert not verdict.passed
