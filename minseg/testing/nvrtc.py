@@ -8,12 +8,15 @@ registers did not suffice and spilled into memory.
 """
 
 import ctypes
+import os
 import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 from minseg import kernels
@@ -140,27 +143,31 @@ def _usages(log: str) -> Iterator[Usage]:
             yield Usage(entry[1], int(registers[1]), int(shared[1]) if shared else 0, int(spilled[1]) if spilled else 0)
 
 
-def defined_kernels(source: str) -> set[str]:
-    """The names of the ``extern "C" __global__`` functions of a source; comments do not count."""
-    code = re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.DOTALL)
-    bounds = r"(?:__launch_bounds__\s*\([^()]*\)\s*)?"
-    return set(re.findall(rf'extern\s+"C"\s+__global__\s+{bounds}void\s+{bounds}(\w+)\s*\(', code))
+@cache
+def compiled(file: str, architecture: int, real: str) -> Compiled:
+    """A file of the CUDA backend, compiled once in this process."""
+    return compile_source((CUDA / file).read_text(encoding="utf-8"), file, architecture, real)
+
+
+def compile_all(archs: Sequence[int], reals: Sequence[str] = REALS) -> dict[tuple[str, int, str], Compiled]:
+    """Every file for every architecture and type, on all cores: NVRTC works while Python waits."""
+    keys = list(product((path.name for path in cu_files()), archs, reals))
+    keys.sort(key=lambda key: -(CUDA / key[0]).stat().st_size)  # those that take longest first
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(keys, pool.map(lambda key: compiled(*key), keys)))
 
 
 def table(archs: Sequence[int], real: str) -> str:
     """Registers, shared memory and spills of every kernel, the most of all architectures."""
     rows = [f"{'kernel':<52} {'registers':>9} {'shared':>7} {'spilled':>7}"]
-    for path in cu_files():
-        most: dict[str, list[int]] = {}
-        for arch in archs:
-            compiled = compile_source(path.read_text(encoding="utf-8"), path.name, arch, real)
-            if compiled.error:
-                return f"{path.name} does not compile for sm_{arch}:\n{compiled.error}"
-            for usage in compiled.kernels:
-                found = most.setdefault(usage.kernel, [0, 0, 0])
-                most[usage.kernel] = list(map(max, found, (usage.registers, usage.shared, usage.spilled)))
-        rows += [f"{f'{path.name}: {name}':<52} {r:>9} {s:>7} {sp:>7}" for name, (r, s, sp) in sorted(most.items())]
-    return "\n".join(rows)
+    most: dict[str, list[int]] = {}
+    for (file, arch, _), made in sorted(compile_all(archs, [real]).items()):
+        if made.error:
+            return f"{file} does not compile for sm_{arch}:\n{made.error}"
+        for usage in made.kernels:
+            found = most.setdefault(f"{file}: {usage.kernel}", [0, 0, 0])
+            found[:] = map(max, found, (usage.registers, usage.shared, usage.spilled))
+    return "\n".join([*rows, *(f"{name:<52} {r:>9} {s:>7} {spilled:>7}" for name, (r, s, spilled) in most.items())])
 
 
 if __name__ == "__main__":
