@@ -3,8 +3,9 @@ the common cases are too small for: several blocks, sizes at the edges of blocks
 is a GPU, every case and every rung on it.
 """
 
-import importlib
+from contextlib import suppress
 from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
@@ -19,11 +20,8 @@ from minseg.kernels.emulator import ORDERS, launching, xp
 from minseg.kernels.spec import PRIMITIVES
 from minseg.testing.cases import cases
 from minseg.testing.conformance import BY_CHANCE, as_tuple, conform, on_device
-
-FAMILIES = list(dict.fromkeys(primitive.family for primitive in PRIMITIVES.values()))
-EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 * THREADS + 1)
-"""Around a block of threads, and a block of packs of four."""
-
+from minseg.testing.cuda_cases import SHAPE, large_cases
+from minseg.testing.launches import rungs
 
 here = partial(on_device, xp=xp)
 
@@ -34,17 +32,6 @@ def _emulated(request):
     reason = emulator.why_not()
     if reason is not None and not request.node.get_closest_marker("gpu"):
         pytest.skip(reason)
-
-
-def rungs() -> dict:
-    """Every kernel of the families: the chosen one of each primitive under its name, and every rung of its ladder."""
-    found = {}
-    for family in FAMILIES:
-        module = importlib.import_module(f"minseg.kernels.cuda.{family}")
-        for name in (p.name for p in PRIMITIVES.values() if p.family == family):
-            ladder = getattr(module, "VARIANTS", {}).get(name, {})
-            found |= {(name, rung): kernel for rung, kernel in ladder.items()} or {(name, ""): getattr(module, name)}
-    return found
 
 
 RUNGS = rungs()
@@ -139,47 +126,17 @@ def test_arrays_of_the_host_are_refused(name: str):
 
 # ------------------------------------------------------------------------------------------------ beyond the common cases
 
-PLANES = normal(2, 3, 65, 43)  # 5590 pixels a channel: two blocks share it
+PLANES = normal(*SHAPE)
 LABELS = np.random.default_rng(0).integers(0, 3, (2, 65, 43)).astype(np.uint8)
-STATISTICS = np.zeros(3, np.float32), np.ones(3, np.float32)
-LARGE = {
-    "batch_norm_stats": (PLANES,),
-    "batch_norm": (PLANES, *STATISTICS, None, None, 1e-5),
-    "batch_norm_grad": (normal(2, 3, 65, 43), PLANES, *STATISTICS, None, 1e-5),
-    "batch_norm_relu_grad": (normal(2, 3, 65, 43), PLANES, *STATISTICS, None, normal(3), 1e-5),
-    "cross_entropy": (PLANES, LABELS, None, 255),
-    "dice_sums": (np.abs(PLANES), LABELS, 0, 2),
-    "max_pool2d": (PLANES, (2, 3), (2, 1), (1, 1)),
-    "adaptive_avg_pool2d": (PLANES, (2, 1)),
-    "resize_bilinear": (PLANES, (97, 60)),
-    "resize_bilinear_grad_x": (normal(2, 3, 97, 60), PLANES.shape),
-    "softmax": (normal(3, 1000), 1),
-    "log_softmax": (normal(2, 5000), 1),
-    "softmax_grad_x": (normal(2, 2, 700), np.full((2, 2, 700), 1 / 700, np.float32), 2),
-}
 
 
-def rungs_of(*names: str) -> list[tuple[str, str]]:
-    return [key for key in RUNGS if key[0] in names]
-
-
-@pytest.mark.parametrize(("name", "rung"), rungs_of(*LARGE))
-def test_several_blocks_conform(name: str, rung: str):
-    """One is left out: halving is for other windows than this."""
-    if (name, rung) == ("max_pool2d", "halving"):
-        return
-    with launching("fast", "shuffled", seed=3):
-        conform(name, here(RUNGS[name, rung]), LARGE[name])
-
-
-@pytest.mark.parametrize("n", EDGES)
-def test_sizes_around_blocks_and_packs_conform(n: int):
-    with launching("checked"):
-        conform("relu", here(RUNGS["relu", ""]), (normal(n),))
-        conform("mse_loss_grad_a", here(loss.mse_loss_grad_a), (normal(n), normal(n) + 1, normal(n) - 1))
-        p, g, m, v = normal(4, n)
-        conform("adam_update", here(optim.adam_update), (p, g, m, v**2, 3, 1e-3, 0.9, 0.999, 1e-8, 1e-2))
-        conform("rmsprop_update", here(optim.rmsprop_update), (p, g, v**2, 1e-3, 0.99, 1e-8, 1e-2))
+@pytest.mark.parametrize(("name", "rung"), [key for key in RUNGS if large_cases(key[0])])
+def test_several_blocks_and_sizes_around_blocks_and_packs_conform(name: str, rung: str):
+    """In one order, every access checked, and in another at speed. Halving is for other windows than these."""
+    kernel = here(RUNGS[name, rung])
+    for case, how in product(large_cases(name), [("checked",), ("fast", "shuffled", 3)]):
+        with launching(*how), suppress(Unsupported):
+            conform(name, kernel, case.arguments("float32"), rung)
 
 
 @pytest.mark.parametrize("moved", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
