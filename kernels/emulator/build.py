@@ -175,7 +175,7 @@ def compiled(source: Source, mode: str) -> Library:
             unit.write_text(source.text)
             run([compiler(), *flags, "-c", str(unit), "-o", str(kernel)], source.filename)
             run(
-                [compiler(), "-shared", "-Wl,-z,defs", str(kernel), *map(str, _runtime()), "-o", str(library)],
+                [compiler(), "-shared", "-Wl,-z,defs", str(kernel), *map(str, runtime()), "-o", str(library)],
                 source.filename,
             )
             write_json(listing, _shared_arrays(library, source.shared))
@@ -196,7 +196,7 @@ def _shared_arrays(library: Path, names: tuple[str, ...]) -> list[tuple[str, int
 
 
 @cache
-def _runtime() -> tuple[Path, ...]:
+def runtime() -> tuple[Path, ...]:
     """The scheduler and the checker as object files, compiled once for all modules."""
     with ThreadPoolExecutor() as pool:
         return tuple(pool.map(_runtime_object, ("scheduler", "checker")))

@@ -3,10 +3,14 @@
 A kernel that gives every block the same part of the work, or that walks in steps of a block, is right for arrays of one block.
 """
 
+import contextlib
+from collections.abc import Iterator
 from functools import partial
+from unittest import mock
 
 import numpy as np
 
+from minseg.kernels.cuda import grid
 from minseg.kernels.cuda.grid import THREADS
 from minseg.testing.cases import Case, cases, normal
 
@@ -15,6 +19,13 @@ SHAPE = (2, 3, 65, 43)
 
 EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 * THREADS + 1)
 """Around a block of threads, and a block of packs of four."""
+
+
+@contextlib.contextmanager
+def short_grids() -> Iterator[None]:
+    """Inside the block a grid-stride loop has two blocks at most, and must walk where a million elements would be too few."""
+    with mock.patch.object(grid, "MOST_BLOCKS", 2):
+        yield
 
 
 def _planes(rng, dtype) -> np.ndarray:

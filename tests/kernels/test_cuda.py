@@ -20,7 +20,7 @@ from minseg.kernels.emulator import ORDERS, launching, xp
 from minseg.kernels.spec import PRIMITIVES
 from minseg.testing.cases import cases
 from minseg.testing.conformance import BY_CHANCE, as_tuple, conform, on_device
-from minseg.testing.cuda_cases import SHAPE, large_cases
+from minseg.testing.cuda_cases import SHAPE, large_cases, short_grids
 from minseg.testing.launches import rungs
 
 here = partial(on_device, xp=xp)
@@ -139,12 +139,20 @@ def test_several_blocks_and_sizes_around_blocks_and_packs_conform(name: str, run
             conform(name, kernel, case.arguments("float32"), rung)
 
 
+@pytest.mark.parametrize("name", ["im2col", "col2im", "conv2d_grad_w", "linear", "relu", "adam_update"])
+def test_a_grid_shorter_than_the_array_is_walked_in_steps(name: str):
+    with short_grids(), launching("checked"):
+        for case in [*cases(name), *large_cases(name)]:
+            for kernel in (RUNGS[key] for key in RUNGS if key[0] == name):
+                conform(name, here(kernel), case.arguments("float32"))
+
+
 @pytest.mark.parametrize("moved", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
 def test_arrays_that_begin_between_packs_are_read_one_by_one(moved):
     """Sixteen bytes at once from another address are an error on a GPU, and in the checked mode."""
     whole = [xp.asarray(normal(4 * THREADS + 9, dtype="float64") + k) for k in range(3)]
     g, a, target = (array[start : start + 4 * THREADS + 5] for array, start in zip(whole, moved, strict=True))
-    with launching("checked"):
+    with launching("checked"), short_grids():  # two blocks walk on in steps
         ga = loss.mse_loss_grad_a(g, a, target)
         new_p, new_v = optim.rmsprop_update(g, a, target**2, 1e-3, 0.99, 1e-8, 0.0)
     np.testing.assert_allclose(ga.get(), 2 * g.get() * (a.get() - target.get()), rtol=1e-15)
