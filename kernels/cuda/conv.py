@@ -228,6 +228,17 @@ def rung(rows: int, terms: int) -> str:
     return "im2col" if rows >= MANY_ROWS and terms >= LONG_SUMS else "tiled"
 
 
+def transposed_rung(rows: int, outputs: int, kernel_size: Pair, stride: Pair) -> str:
+    """The same for the gradient for x, which adds up ``outputs`` channels of gy at each position of the kernel.
+
+    With a stride a pixel meets one position in stride_i x stride_j. The product with columns multiplies what is met and nothing
+    else; the other rungs go through all positions and add up zeros, which is cheaper than columns for a few channels only.
+    """
+    if stride != (1, 1) and max(rows, outputs) > FEW_ROWS:
+        return "im2col"
+    return rung(rows, outputs * kernel_size[0] * kernel_size[1])
+
+
 def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.corr2d"""
     chosen = rung(w.shape[0] // groups, w[0].size)
@@ -236,7 +247,7 @@ def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
 
 def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.grad_x"""
-    chosen = rung(x_shape[1] // groups, w[:, 0].size // groups)
+    chosen = transposed_rung(x_shape[1] // groups, w.shape[0] // groups, w.shape[2:], stride)
     return VARIANTS["conv2d_grad_x"][chosen](gy, w, x_shape, stride, padding, dilation, groups)
 
 
@@ -257,5 +268,5 @@ def conv2d_grad_b(gy):
 
 def conv_transpose2d(x, w, b, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int):
     """eq: conv.transpose2d"""
-    chosen = rung(w.shape[1], w[:, 0].size // groups)
+    chosen = transposed_rung(w.shape[1], w.shape[0] // groups, w.shape[2:], stride)
     return VARIANTS["conv_transpose2d"][chosen](x, w, b, stride, padding, output_padding, dilation, groups)

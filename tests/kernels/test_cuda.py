@@ -13,7 +13,7 @@ import pytest
 from minseg import backend
 from minseg.errors import BackendError, Unsupported
 from minseg.kernels import emulator
-from minseg.kernels.cuda import loss, norm, optim, pool, softmax
+from minseg.kernels.cuda import conv, loss, norm, optim, pool, softmax
 from minseg.kernels.cuda.device import FOLDER
 from minseg.kernels.cuda.grid import THREADS
 from minseg.kernels.emulator import ORDERS, launching, xp
@@ -211,6 +211,33 @@ def test_softmax_has_a_team_that_fits_the_row(monkeypatch, shape, axis, team):
         monkeypatch.setitem(softmax.VARIANTS["softmax"], name, lambda x, axis, name=name: called.append(name))
     softmax.softmax(np.empty(shape, np.float32), axis)
     assert called == [team]
+
+
+CHANNELS = ((32, 16), (16, 32), (2, 2), (256, 256))  # (O, C)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("stride", "chosen"),
+    [((1, 1), ["tiled", "tiled", "naive", "im2col"]), ((2, 1), ["im2col", "im2col", "naive", "im2col"])],
+)
+def test_a_strided_transposed_convolution_multiplies_no_zeros(monkeypatch, transposed, stride, chosen):
+    """The tiled and the naive rung would: each pixel meets one of the kernel's positions in two."""
+    name = "conv_transpose2d" if transposed else "conv2d_grad_x"
+    called = []
+    for rung in conv.VARIANTS[name]:
+        monkeypatch.setitem(conv.VARIANTS[name], rung, lambda *_, rung=rung: called.append(rung))
+    for O, C in CHANNELS:
+        gy, w = np.empty((1, O, 4, 8), np.float32), np.empty((O, C, 3, 3), np.float32)
+        if transposed:
+            conv.conv_transpose2d(gy, w, None, stride, (1, 1), (0, 0), (1, 1), 1)
+        else:
+            conv.conv2d_grad_x(gy, w, (1, C, 4 * stride[0], 8), stride, (1, 1), (1, 1), 1)
+    assert called == chosen
+
+
+def test_depthwise_kernels_stay_naive_whatever_the_stride():
+    assert conv.transposed_rung(1, 1, (3, 3), (2, 2)) == "naive"
 
 
 def test_indices_need_more_than_32_bits():
