@@ -127,8 +127,20 @@ def test_cupy_compiles_a_file_once_for_each_dtype_and_only_when_it_is_needed(mon
     assert compiled == []
     for real in ("float32", "float64", "float32"):
         gpu.launch("activation", "relu", real, (2,), (256,), "x", np.int64(7))
-    assert compiled == [("-std=c++17", f"-DREAL={real}", f"-I{device.FOLDER}") for real in ("float", "double")]
+    headers = f"-DHEADERS=0x{device.digest(device.FOLDER.glob('*.cuh'))}"
+    assert compiled == [("-std=c++17", f"-DREAL={real}", f"-I{device.FOLDER}", headers) for real in ("float", "double")]
     assert launched == [("relu", (2,), (256,), ("x", np.int64(7)), {"shared_mem": 0})] * 3
+
+
+def test_an_edited_header_is_another_option_so_that_cupy_does_not_run_what_it_kept(monkeypatch, tmp_path):
+    module, made = install(monkeypatch, 1), []
+    module.RawModule = lambda *, code, options: made.append(options) or types.SimpleNamespace(get_function=str)
+    monkeypatch.setattr(device, "FOLDER", tmp_path)
+    (tmp_path / "activation.cu").write_text("")
+    for text in ("one", "two", "one"):
+        (tmp_path / "common.cuh").write_text(text)
+        device.CupyDevice().kernel("activation", "relu", "float32")
+    assert made[0] == made[2] != made[1]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])

@@ -4,6 +4,8 @@ A device allocates arrays, launches kernels and multiplies matrices; host code i
 same on both. CuPy is imported when it is first used, never before.
 """
 
+import hashlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -82,8 +84,19 @@ class CupyDevice(Device):
 
     @cache  # noqa: B019
     def _module(self, file: str, real: str):
-        options = ("-std=c++17", f"-DREAL={REALS[real]}", f"-I{FOLDER}")
+        options = ("-std=c++17", f"-DREAL={REALS[real]}", f"-I{FOLDER}", f"-DHEADERS=0x{digest(FOLDER.glob('*.cuh'))}")
         return self.xp.RawModule(code=_source(file), options=options)
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Twelve hexadecimal digits that change when one of these files does.
+
+    CuPy keeps what it has compiled on the disk under the text of the .cu file and the options, and does not look into headers: were
+    their digest not among the options, an edited header would go on running as it was.
+    """
+    files = sorted(paths, key=lambda path: path.name)
+    text = b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes()))
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def _source(file: str) -> str:
