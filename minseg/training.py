@@ -85,7 +85,8 @@ class Trainer:
         ``loss``: a number a step, NaN where there was nothing to learn; ``validation``: what ``validate`` said, with step and
         seconds.
     step_seconds : list of float
-        How long each step took since this object was made; on a device, how long it took to queue it.
+        How long each step took since this object was made. On a device a step only queues its work; there the steps whose losses
+        are read together share the time from the start of the first to the end of the reading, when all is computed.
     stop : bool
         Set it (from a signal handler, say) and ``fit`` finishes its step, saves and returns False.
 
@@ -132,6 +133,7 @@ class Trainer:
         self.step_seconds: list[float] = []
         self.stop = False
         self._unread: list = []
+        self._unread_since = 0.0
         self._seconds_before = 0.0
 
     # ---------------------------------------------------------------------------------------------------------- the loop
@@ -188,6 +190,8 @@ class Trainer:
     def train_step(self, images: np.ndarray, labels: np.ndarray) -> None:
         """One step: forward, backward, update."""
         started = time.perf_counter()
+        if not self._unread:
+            self._unread_since = started
         self._seed_dropout()
         self.optimizer.lr = self.schedule(self.step)
         self.optimizer.zero_grad()
@@ -201,7 +205,8 @@ class Trainer:
         if self.clip is not None:
             self._clip_gradients()
         self.optimizer.step()
-        self.step_seconds.append(time.perf_counter() - started)
+        if current().on_host:
+            self.step_seconds.append(time.perf_counter() - started)
         self.step += 1
 
     def _note(self, loss: Tensor) -> None:
@@ -213,7 +218,10 @@ class Trainer:
     def read_losses(self) -> None:
         """Fetch the losses that are still on the device, all at once, into ``history``; NonFiniteError names the first bad step."""
         losses, self._unread = self._unread, []
-        for value in current().to_numpy(current().xp.stack(losses)).tolist() if losses else ():
+        values = current().to_numpy(current().xp.stack(losses)).tolist() if losses else []
+        if not current().on_host:
+            self.step_seconds += [(time.perf_counter() - self._unread_since) / len(values) for _ in values]
+        for value in values:
             if not math.isfinite(value):
                 raise NonFiniteError(self._diverged(f"the loss became {value}", len(self.history["loss"])))
             self.history["loss"].append(value)

@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from minseg import compress, inference, models, nn, ops, optim, use_backend
+from minseg import compress, inference, models, nn, ops, optim, training, use_backend
 from minseg.autograd import Parameter, tensor
 from minseg.data import ArrayDataset, Compose, Loader, Preprocess, RandomCrop, RandomFlip
 from minseg.errors import ArgumentError, NonFiniteError
@@ -299,6 +299,28 @@ def test_losses_are_fetched_where_a_line_shows_them(tmp_path, capsys):
         smooth = 0.9 * smooth + 0.1 * value
         if number % 2 == 0:
             assert f"loss {smooth:.3f}" in lines[number // 2 - 1]
+
+
+def test_the_time_of_a_step_is_that_of_its_work_not_of_queueing_it(tmp_path, monkeypatch):
+    """On a device whose queue is done with when somebody looks: a second for each step that was queued."""
+    now, queued = [0.0], [0]
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    get = emulator.xp.ndarray.get
+
+    def wait_and_get(self):
+        now[0] += queued[0]
+        queued[0] = 0
+        return get(self)
+
+    def loss(logits, labels):
+        queued[0] += 1
+        return ops.cross_entropy(logits, labels)
+
+    monkeypatch.setattr(emulator.xp.ndarray, "get", wait_and_get)
+    with use_backend("emulator"):
+        trainer = a_trainer(tmp_path, steps=6, loss=loss, validate_every=4)
+        trainer.fit()
+    assert trainer.step_seconds == [1.0] * 6
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
