@@ -1,24 +1,27 @@
-"""Conformance cases for CUDA kernels beyond the common ones, which are small: several blocks, and steps of a whole grid.
+"""Conformance cases for CUDA kernels beyond the common ones, which are small: several blocks, steps of a whole grid, arrays that
+begin between packs, numbers that need more than 32 bits.
 
 A kernel that gives every block the same part of the work, or that walks in steps of a block, is right for arrays of one block.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from unittest import mock
 
 import numpy as np
 
+from minseg.kernels import emulator
 from minseg.kernels.cuda import grid
 from minseg.kernels.cuda.grid import THREADS
 from minseg.testing.cases import Case, cases, normal
+from minseg.testing.conformance import on_device
 
 SHAPE = (2, 3, 65, 43)
 """5590 pixels a channel: two blocks share it."""
 
-EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 * THREADS + 1)
-"""Around a block of threads, and a block of packs of four."""
+EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 * THREADS + 1, 13 * THREADS + 3)
+"""Around a block of threads, and a block of packs of four; and two short grids of packs, with a rest."""
 
 
 @contextlib.contextmanager
@@ -71,6 +74,52 @@ _LARGE = {
 }
 
 
+def _unpooled(rng, dtype) -> tuple:
+    """Indices of no pooling: in any order, several times the same, and some pixels never."""
+    return normal(rng, dtype, 2, 3, 4, 5), rng.integers(0, 7 * 9, (2, 3, 4, 5)).astype(np.int32), (7, 9)
+
+
+def _unpooled_to_one(rng, dtype) -> tuple:
+    """All to the last pixel."""
+    return normal(rng, dtype, 2, 3, 4, 5), np.full((2, 3, 4, 5), 62, np.int32), (7, 9)
+
+
+def _halved_with_nan(rng, dtype) -> tuple:
+    """Ties, NaN and -inf in many windows, several in some."""
+    x = np.round(normal(rng, dtype, 2, 3, 11, 14))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[rng.random(x.shape) < 0.2] = -np.inf
+    return x, (2, 2), (2, 2), (0, 0)
+
+
+def _labelled(label_dtype: str, primitive: str, rng, dtype) -> tuple:
+    z, target = normal(rng, dtype, 2, 3, 4, 5), rng.integers(0, 3, (2, 4, 5)).astype(label_dtype)
+    return (z, target, None, 1) if primitive == "cross_entropy" else (np.abs(z), target, 0, 1)
+
+
+def _outside_the_dtype(ignore_index: int, primitive: str, rng, dtype) -> tuple:
+    """An ignore_index that the labels' dtype cannot hold ignores nothing: -100 as a uint8 would be 156."""
+    z, target = normal(rng, dtype, 1, 160, 2, 2), np.full((1, 2, 2), 156, np.uint8)
+    return (z, target, None, ignore_index) if primitive == "cross_entropy" else (np.abs(z), target, 0, ignore_index)
+
+
+_INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+def odd_cases(primitive: str) -> list[Case]:
+    """Arguments that host code or a rung of its own has to treat apart."""
+    match primitive:
+        case "max_pool2d":
+            return [Case("halved, with NaN and ties", _halved_with_nan)]
+        case "max_unpool2d":
+            return [Case("indices of no pooling", _unpooled), Case("all to one pixel", _unpooled_to_one)]
+        case "cross_entropy" | "dice_sums":
+            kinds = {f"{kind} labels": partial(_labelled, kind, primitive) for kind in _INTEGERS}
+            outside = {f"ignoring {k}": partial(_outside_the_dtype, k, primitive) for k in (-100, 1000)}
+            return [Case(name, build) for name, build in (kinds | outside).items()]
+    return []
+
+
 def _of_length(n: int, primitive: str, rng, dtype) -> tuple:
     """Arguments of n elements."""
     a, b, c, d = normal(rng, dtype, 4, n)
@@ -95,5 +144,66 @@ def large_cases(primitive: str) -> list[Case]:
 
 
 def cuda_cases(primitive: str) -> list[Case]:
-    """The common cases of a primitive, then the large ones."""
-    return [*cases(primitive), *large_cases(primitive)]
+    """The common cases of a primitive, then the others."""
+    return [*cases(primitive), *odd_cases(primitive), *large_cases(primitive)]
+
+
+# -------------------------------------------------------------------------------------------- where arrays and numbers begin
+
+
+def between_packs(array):
+    """An array of the emulator anew, one element behind an address where a pack of sixteen bytes may begin."""
+    part = emulator.xp.empty(array.size + 1, array.dtype)[1:].reshape(array.shape)
+    part[...] = array
+    return part
+
+
+def _moved(kernel: Callable, places: list[int]) -> Callable:
+    """The kernel, given the arguments at these places between packs."""
+
+    def call(*args):
+        return kernel(*(between_packs(value) if place in places else value for place, value in enumerate(args)))
+
+    return call
+
+
+Trial = tuple[str, Callable, tuple]
+"""What is tried, the kernel as a function of host arrays, and the arguments."""
+
+
+def unaligned(primitive: str, kernel: Callable, dtype="float32") -> Iterator[Trial]:
+    """Each array between packs by itself, then all: a GPU cannot read sixteen bytes at once from there."""
+    if primitive not in _FLAT:
+        return
+    args = _of_length(4 * THREADS + 5, primitive, np.random.default_rng(0), np.dtype(dtype))
+    places = [place for place, value in enumerate(args) if isinstance(value, np.ndarray)]
+    for moved in [*([place] for place in places), places]:
+        yield f"arguments {moved} between packs", on_device(_moved(kernel, moved), emulator.xp), args
+
+
+def trials(primitive: str, kernel: Callable, dtype="float32") -> Iterator[Trial]:
+    """All that a rung of a primitive is tried with on the emulator."""
+    for case in cuda_cases(primitive):
+        yield case.name, on_device(kernel, emulator.xp), case.arguments(dtype)
+    yield from unaligned(primitive, kernel, dtype)
+
+
+_COORDINATES = """
+    extern "C" __global__ void coordinates(const index* i, int* column, int* row, index* plane, int rows, int columns) {
+        index k = thread_number();
+        Place place = place_of(i[k], rows, columns);
+        column[k] = place.column;
+        row[k] = place.row;
+        plane[k] = place.plane;
+    }"""
+
+
+def check_long_indices(common: str) -> None:
+    """AssertionError unless this text of common.cuh divides indices right, on both sides of 32 bits."""
+    flat = np.array([0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 10**12 + 7, 2**62], np.int64)
+    column, row, plane = np.zeros(9, np.int32), np.zeros(9, np.int32), np.zeros(9, np.int64)
+    coordinates = emulator.Module(common + _COORDINATES, "common.cuh", ("REAL=float",)).function("coordinates")
+    coordinates((1,), (9,), (flat, column, row, plane, np.int32(70_001), np.int32(1_009)))
+    np.testing.assert_array_equal(column, flat % 1_009)
+    np.testing.assert_array_equal(row, flat // 1_009 % 70_001)
+    np.testing.assert_array_equal(plane, flat // (1_009 * 70_001))

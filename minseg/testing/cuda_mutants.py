@@ -1,332 +1,54 @@
 """Would a wrong CUDA kernel be noticed? Each .cu file is spoiled in every small way, and the conformance cases must tell.
 
-A mutant is one edit inside a kernel or in what kernels call: an index or a stride exchanged for its neighbour, a limit off by one,
-a guard opened, a barrier left out, an atomic addition made plain, another sign, another number to begin a sum with. One kernel that
-meets the edit is compiled for the emulator, and runs the cases of a primitive that launches it, in the checked mode. A mutant is
-caught by a wrong number, by a report of the emulator, by a crash, or by time running out. What does not compile is no mutant. The
-few that compute the same in another way, or whose harm no case can show, are listed in EQUIVALENT, each with the reason.
+A mutant is one edit of cuda_edits.py inside a kernel or in what kernels call. One kernel that meets the edit is compiled for the
+emulator, and tried with the cases of every primitive that launches it, in the checked mode. A mutant is caught by a wrong number,
+by a report of the emulator, by a crash, or by time running out. What does not compile is no mutant. The few that compute the same
+in another way, or whose harm no case can show, are listed in EQUIVALENT, each with the reason.
 
-``python -m minseg.testing.cuda_mutants [FILE]`` tries them all and prints the score.
+``python -m minseg.testing.cuda_mutants [FILE ...] [--results FILE]`` tries them all and prints the score; with a file of results, a
+run that was cut off goes on where it was.
 """
 
+import argparse
 import contextlib
+import hashlib
+import json
 import multiprocessing
 import os
 import random
-import re
 import resource
+import signal
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+
+from tqdm import tqdm
 
 from minseg.errors import EmulatorError, MinsegError, Unsupported
 from minseg.kernels import emulator
 from minseg.kernels.cuda import device
 from minseg.kernels.emulator import build, launching
-from minseg.testing.conformance import conform, on_device
-from minseg.testing.cuda_cases import cuda_cases, short_grids
+from minseg.testing.conformance import conform
+from minseg.testing.cuda_cases import check_long_indices, short_grids, trials
+from minseg.testing.cuda_edits import Mutant, files, included, kernels_that_meet, mutants, source
 from minseg.testing.launches import launches, rungs
 
-FOLDER = device.FOLDER
-SECONDS = 30
-"""Of the processor's time for one kernel of one mutant; honest ones need a few."""
+SECONDS = 3
+"""Of the processor's time for one trial of one mutant: honest kernels need a tenth of a second."""
 
-# ------------------------------------------------------------------------------------------------------ reading a .cu file
-
-
-@dataclass(frozen=True)
-class Definition:
-    """A function, a struct or a macro: where it stands in its file, and where its body does."""
-
-    file: str
-    name: str
-    start: int
-    end: int
-    body: int
-    text: str
-
-    @property
-    def is_kernel(self) -> bool:
-        return bool(_INSTANCE.fullmatch(self.text)) or ("__global__" in self.text and not self.text.startswith("#"))
-
-    @property
-    def words(self) -> set[str]:
-        """All identifiers in it: what it may call is among them."""
-        return set(re.findall(r"[A-Za-z_]\w*", self.text))
-
-
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_DIRECTIVE = re.compile(r"#(?:[^\n]*\\\n)*[^\n]*")
-_INSTANCE = re.compile(r"([A-Z][A-Z0-9_]*)\((\d+)\)")
-"""``CONV2D_TILED(16)`` defines the kernel conv2d_tiled_16."""
-_STRUCT = re.compile(r"\s*(?:template\s*<[^>]*>\s*)?struct\s+(?:alignas\([^)]*\)\s*)?(\w+)")
-_FUNCTION = re.compile(r"(\w+)\s*\(")
-
-
-@cache
-def source(file: str) -> str:
-    """The file's text, with a blank for every character of a comment."""
-    text = (FOLDER / file).read_text(encoding="utf-8")
-    return _COMMENT.sub(lambda comment: re.sub(r"[^\n]", " ", comment[0]), text)
-
-
-def files() -> list[str]:
-    """The names of all .cu and .cuh files."""
-    return sorted(path.name for path in (*FOLDER.glob("*.cu"), *FOLDER.glob("*.cuh")))
-
-
-@cache
-def definitions(file: str) -> tuple[Definition, ...]:
-    """What the file defines, one after the other."""
-    text, at, found = source(file), 0, []
-    while at < len(text):
-        if text[at].isspace():
-            at += 1
-            continue
-        directive, instance = _DIRECTIVE.match(text, at), _INSTANCE.match(text, at)
-        end = directive.end() if directive else instance.end() if instance else _end_of_declaration(text, at)
-        stretch = text[at:end]
-        struct, function, macro = _STRUCT.match(stretch), _FUNCTION.search(stretch), re.match(r"#define (\w+)", stretch)
-        if macro:
-            name = macro[1]
-        elif instance:
-            name = f"{instance[1].lower()}_{instance[2]}"
-        else:
-            name = struct[1] if struct else function[1] if function else ""
-        body = text.find("{", at, end) if "{" in stretch and not directive else end
-        found.append(Definition(file, name, at, end, body, stretch))
-        at = end
-    return tuple(found)
-
-
-def _end_of_declaration(text: str, at: int) -> int:
-    """Behind the ``;`` or the ``}`` that ends what begins here."""
-    depth = 0
-    while at < len(text):
-        depth += {"{": 1, "(": 1, "}": -1, ")": -1}.get(text[at], 0)
-        if depth == 0 and text[at] == ";":
-            return at + 1
-        if depth == 0 and text[at] == "}" and text[at + 1 : at + 2] != ";":
-            return at + 1
-        at += 1
-    return at
-
-
-@cache
-def included(file: str) -> tuple[str, ...]:
-    """This file and all that it includes, what is included first."""
-    names = re.findall(r'#include "([^"]+)"', source(file))
-    return tuple(dict.fromkeys([*(name for inner in names for name in included(inner)), file]))
-
-
-@cache
-def kernels_that_meet(file: str, name: str) -> tuple[tuple[str, str], ...]:
-    """(file without suffix, kernel) of all kernels that may get to this definition, by the words in what they call."""
-    found = []
-    for host in (host for host in files() if host.endswith(".cu") and file in included(host)):
-        every = [definition for inner in included(host) for definition in definitions(inner)]
-        called: dict[str, set[str]] = {}
-        for definition in every:
-            called.setdefault(definition.name, set()).update(definition.words)
-        for kernel in (definition for definition in every if definition.is_kernel):
-            met, open_ = {kernel.name}, [kernel.name]
-            while open_:
-                new = (called[open_.pop()] & called.keys()) - met
-                met |= new
-                open_ += new
-            if name in met:
-                found.append((Path(host).stem, kernel.name))
-    return tuple(found)
-
-
-# ----------------------------------------------------------------------------------------------------------------- edits
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A file with one edit: ``new`` instead of the characters from ``start`` to ``end``."""
-
-    file: str
-    name: str
-    """The function or struct that the edit is in."""
-    kind: str
-    start: int
-    end: int
-    new: str
-
-    @property
-    def line(self) -> str:
-        """The line with the edit in it, as EQUIVALENT lists it."""
-        text = source(self.file)
-        first, last = text.rfind("\n", 0, self.start) + 1, text.find("\n", self.end)
-        return " ".join((text[first : self.start] + self.new + text[self.end : last]).split())
-
-    def __str__(self) -> str:
-        number = source(self.file).count("\n", 0, self.start) + 1
-        return f"{self.file}:{number}: {self.kind} in {self.name}: {self.line}"
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.file, self.name, self.line
-
-    def text_for(self, host: str, kernel: str) -> str:
-        """All that this kernel of ``host.cu`` needs, in one text: headers put in, other kernels left out, and the edit made."""
-        pieces = []
-        for file in included(f"{host}.cu"):
-            text = source(file)
-            for d in reversed(definitions(file)):
-                gone = (d.is_kernel and d.name != kernel) or d.text.startswith(("#include", "#pragma once"))
-                if file == self.file and d.start <= self.start < d.end:
-                    text = text[: self.start] + self.new + text[self.end :]
-                elif gone:
-                    text = text[: d.start] + text[d.end :]
-            pieces.append(text)
-        return "\n".join(pieces)
-
-
-COMPARISONS = {"<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "&&": "||", "||": "&&"}
-SIGNS = {"+": "-", "-": "+", "+=": "-=", "-=": "+=", "*": "+", "/": "*", "%": "/"}
-NEIGHBOURS = (
-    *(
-        "i j",
-        "p q",
-        "u v",
-        "H W",
-        "I J",
-        "R S",
-        "N C",
-        "C O",
-        "n c",
-        "x y",
-        "sh sw",
-        "ph pw",
-        "rows columns",
-        "row column",
-    ),
-    *(
-        "stride_i stride_j",
-        "padding_i padding_j",
-        "dilation_i dilation_j",
-        "down across",
-        "first last",
-        "blockIdx threadIdx",
-    ),
-    *("blockDim gridDim", "k0 k1", "low high", "mean var", "lane warps", "outer inner", "a b", "row_step column_step"),
-)
-OTHERS: dict[str, list[str]] = {}
-"""What an identifier is easily mistaken for."""
-for _pair in NEIGHBOURS:
-    for _one, _other in (_pair.split(), _pair.split()[::-1]):
-        OTHERS.setdefault(_one, []).append(_other)
-
-_TOKEN = re.compile(
-    r"(?P<word>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)|(?P<sign>\+\+|--|\+=|-=|\*=|/=|<=|>=|==|!=|&&|\|\||<<|>>|->|::|\S)"
-)
-_TYPES = {"real", "int", "index", "double", "float", "const", "unsigned", "T", "bool", "Pack", "auto"}
-
-
-def mutants(file: str | None = None) -> list[Mutant]:
-    """Every mutant, or those of one file."""
-    found = []
-    for name in files() if file is None else [file]:
-        for definition in definitions(name):
-            if definition.body < definition.end and kernels_that_meet(name, definition.name):
-                found += _edits(definition)
-    return list(dict.fromkeys(found))
-
-
-def _edits(d: Definition) -> Iterator[Mutant]:
-    text = source(d.file)
-
-    def mutant(kind: str, start: int, end: int, new: str) -> Mutant:
-        return Mutant(d.file, d.name, kind, start, end, new)
-
-    tokens = list(_TOKEN.finditer(text, d.body, d.end))
-    for before, token in zip([None, *tokens], tokens):
-        word, at, end = token[0], token.start(), token.end()
-        previous = before[0] if before else ""
-        declares = previous in _TYPES or previous in ("typename", "class", "struct")
-        if token["word"] and not declares:
-            for other in OTHERS.get(word, ()):
-                if other in d.words or other in ("blockDim", "gridDim", "x", "y", "threadIdx", "blockIdx"):
-                    yield mutant("exchanged", at, end, other)
-            yield from _edits_of_calls(mutant, text, word, at)
-        elif token["number"]:
-            yield mutant("number", at, end, f"({word} + 1)")
-            if word != "0":
-                yield mutant("number", at, end, f"({word} - 1)")
-        elif word in COMPARISONS:
-            yield mutant("comparison", at, end, COMPARISONS[word])
-        elif word in SIGNS and not declares:
-            yield mutant("sign", at, end, SIGNS[word])
-        elif word == "++":
-            yield mutant("step", at, end, "--")
-        elif word == "]" and previous != "[" and not _declares_array(text, at):
-            yield mutant("index", at, at, " + 1")
-            yield mutant("index", at, at, " - 1")
-
-
-def _edits_of_calls(mutant: Callable, text: str, word: str, at: int) -> Iterator[Mutant]:
-    """Those that concern a whole statement or call."""
-    if word in ("__syncthreads", "__syncwarp"):
-        yield mutant("barrier", at, text.index(";", at), "")
-    elif word == "atomicAdd":
-        opening = text.index("(", at)
-        closing = _matching(text, opening)
-        place, value = _split_at_comma(text[opening + 1 : closing])
-        yield mutant("atomic", at, closing + 1, f"(*({place}) += ({value}))")
-    elif word == "if":
-        opening = text.index("(", at)
-        closing = _matching(text, opening)
-        leaves = re.match(r"\s*(?:return|continue)\b", text[closing + 1 :])
-        yield mutant("guard", opening, closing + 1, "(false)" if leaves else "(true)")
-    elif word == "step":
-        yield mutant("stride", at, at + len(word), "step + 1")
-    elif word == "thread_count":
-        yield mutant("stride", at, text.index(")", at) + 1, "blockDim.x")
-        yield mutant("stride", at, text.index(")", at) + 1, "(thread_count() + 1)")
-
-
-def _matching(text: str, opening: int) -> int:
-    """Where the parenthesis that opens here closes."""
-    depth = 0
-    for at in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[at], 0)
-        if depth == 0:
-            return at
-    raise ValueError("a parenthesis is not closed")
-
-
-def _split_at_comma(arguments: str) -> tuple[str, str]:
-    """Two arguments of a call, the first of which may hold commas in brackets."""
-    depth = 0
-    for at, character in enumerate(arguments):
-        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(character, 0)
-        if character == "," and depth == 0:
-            return arguments[:at], arguments[at + 1 :]
-    raise ValueError(f"no two arguments: {arguments}")
-
-
-def _declares_array(text: str, closing: int) -> bool:
-    """Whether this bracket belongs to a declaration: a larger array harms nobody, and the emulator's tests plant smaller ones."""
-    statement = text[max(text.rfind(c, 0, closing) for c in ";{}") + 1 : closing]
-    return (
-        re.match(
-            rf"\s*(?:extern |static |const |__shared__ )*(?:{'|'.join(_TYPES)}|Moments)\s+\w+\s*\[[^=]*$", statement
-        )
-        is not None
-    )
-
+ORDERS = ("ascending", "shuffled")
+"""The orders of threads that a mutant is tried in."""
 
 # ----------------------------------------------------------------------------------------------------------------- trials
 
 NO_MUTANT, SURVIVED, WRONG, REPORTED, CRASHED, LATE = "no mutant", "survived", "wrong", "reported", "crashed", "late"
 _CODES = {0: SURVIVED, 11: WRONG, 12: REPORTED, 13: NO_MUTANT}
+_OUT_OF_TIME = {signal.SIGPROF, signal.SIGXCPU, signal.SIGKILL}
 
 
 @cache
@@ -340,68 +62,89 @@ def primitives_of() -> dict[tuple[str, str], tuple[tuple[str, str], ...]]:
 
 
 def judge(mutant: Mutant) -> str:
-    """What becomes of a mutant: the first kernel that notices it decides."""
-    verdict = NO_MUTANT
-    for host, kernel in kernels_that_meet(mutant.file, mutant.name):
-        outcome = _in_a_process(lambda host=host, kernel=kernel: _try(mutant, host, kernel))
-        if outcome not in (NO_MUTANT, SURVIVED):
+    """What becomes of a mutant: the first kernel that notices it decides. If it does not compile in one, its file does not."""
+    if mutant.file == "common.cuh":
+        outcome = _in_a_process(partial(_try_long_indices, mutant))
+        if outcome != SURVIVED:
             return outcome
-        verdict = SURVIVED if SURVIVED in (verdict, outcome) else NO_MUTANT
-    return verdict
+    for host, kernel in kernels_that_meet(mutant.file, mutant.name):
+        outcome = _in_a_process(partial(_try, mutant, host, kernel))
+        if outcome != SURVIVED:
+            return outcome
+    return SURVIVED
 
 
-def _in_a_process(work: Callable[[], int]) -> str:
+def _in_a_process(work: Callable[[], None]) -> str:
     """What a forked process makes of it: a kernel gone wild may do anything to the memory of its own."""
     pid = os.fork()
     if pid == 0:
         code = 14
         with contextlib.suppress(BaseException):
-            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            resource.setrlimit(resource.RLIMIT_CPU, (120, 120))  # the compiler's, too
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1)
             os.dup2(silence, 2)
-            code = work()
+            code = _code_of(work)
         os._exit(code)
     status = os.waitpid(pid, 0)[1]
     if os.WIFSIGNALED(status):
-        return LATE if os.WTERMSIG(status) in (9, 24) else CRASHED
+        return LATE if os.WTERMSIG(status) in _OUT_OF_TIME else CRASHED
     return _CODES.get(os.WEXITSTATUS(status), CRASHED)
 
 
-def _try(mutant: Mutant, host: str, kernel: str) -> int:
-    """Run the cases of every primitive that launches this kernel, with the mutant in its place."""
-    honest = device.EMULATOR.kernel
-    with tempfile.TemporaryDirectory() as folder, launching("checked"), short_grids():
-        build.cache_folder = lambda: Path(folder)
-        spoiled: dict[str, emulator.launch.Kernel] = {}
+class _DoesNotCompile(Exception):
+    pass
 
-        def kernel_of(file: str, name: str, real: str):
-            if (file, name) != (host, kernel):
-                return honest(file, name, real)
-            if real not in spoiled:
-                text = mutant.text_for(host, kernel)
-                module = emulator.Module(text, mutant.file, (f"REAL={device.REALS[real]}",))
-                spoiled[real] = module.function(name)
-            return spoiled[real]
 
-        try:
-            kernel_of(host, kernel, "float32")
-        except EmulatorError:
-            return 13
-        device.EMULATOR.kernel = kernel_of
-        for name, rung in primitives_of()[host, kernel]:
-            call = on_device(rungs()[name, rung], emulator.xp)
-            for case in cuda_cases(name):
-                try:
-                    conform(name, call, case.arguments("float32"), rung)
-                except Unsupported:
-                    continue
-                except AssertionError:
-                    return 11
-                except MinsegError:
-                    return 12
+def _code_of(work: Callable[[], None]) -> int:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            build.cache_folder = lambda: Path(folder)
+            work()
+    except _DoesNotCompile:
+        return 13
+    except AssertionError:
+        return 11
+    except MinsegError:
+        return 12
     return 0
+
+
+def _try_long_indices(mutant: Mutant) -> None:
+    with launching("checked"):
+        check_long_indices(mutant.text)
+
+
+def _try(mutant: Mutant, host: str, kernel: str) -> None:
+    """Every primitive that launches this kernel, with the mutant in its place."""
+    honest, spoiled = device.EMULATOR.kernel, {}
+
+    def kernel_of(file: str, name: str, real: str):
+        if (file, name) != (host, kernel):
+            return honest(file, name, real)
+        if real not in spoiled:
+            text = mutant.text_for(host, kernel)
+            spoiled[real] = emulator.Module(text, mutant.file, (f"REAL={device.REALS[real]}",)).function(name)
+        return spoiled[real]
+
+    for order in ORDERS:
+        with launching("checked", order, seed=1), short_grids():
+            try:
+                kernel_of(host, kernel, "float32")
+            except EmulatorError as error:
+                raise _DoesNotCompile from error
+            device.EMULATOR.kernel = kernel_of
+            try_all(primitives_of()[host, kernel])
+
+
+def try_all(which: Iterable[tuple[str, str]]) -> None:
+    """AssertionError or EmulatorError if one of these rungs fails a trial; the process ends if one takes too long."""
+    for name, rung in which:
+        for _, call, args in trials(name, rungs()[name, rung]):
+            signal.setitimer(signal.ITIMER_PROF, SECONDS)
+            with contextlib.suppress(Unsupported):
+                conform(name, call, args, rung)
 
 
 def _warm() -> None:
@@ -417,19 +160,22 @@ def _warm() -> None:
 
 @dataclass
 class Scoreboard:
-    """How many mutants of each kind were caught, and how; those that are equivalent do not count."""
+    """How many mutants of each file and kind were caught, and how; those that are equivalent do not count."""
 
-    outcomes: dict[str, Counter] = field(default_factory=dict)
+    outcomes: dict[tuple[str, str], Counter] = field(default_factory=dict)
     survivors: list[Mutant] = field(default_factory=list)
     equivalent: list[Mutant] = field(default_factory=list)
+    noticed: list[Mutant] = field(default_factory=list)
+    """Called equivalent, and caught all the same."""
 
     def add(self, mutant: Mutant, outcome: str) -> None:
         if outcome == NO_MUTANT:
             return
-        if outcome == SURVIVED and mutant.key in EQUIVALENT:
-            self.equivalent.append(mutant)
-            return
-        self.outcomes.setdefault(mutant.kind, Counter())[outcome] += 1
+        if mutant.key in EQUIVALENT:
+            (self.equivalent if outcome == SURVIVED else self.noticed).append(mutant)
+            if outcome == SURVIVED:
+                return
+        self.outcomes.setdefault((mutant.file, mutant.kind), Counter())[outcome] += 1
         if outcome == SURVIVED:
             self.survivors.append(mutant)
 
@@ -443,32 +189,104 @@ class Scoreboard:
         return 1 - len(self.survivors) / self.total if self.total else 1.0
 
     def __str__(self) -> str:
-        ways = (WRONG, REPORTED, CRASHED, LATE, SURVIVED)
-        lines = [f"{'kind':12}" + "".join(f"{way:>10}" for way in ways)]
-        lines += [
-            f"{kind:12}" + "".join(f"{self.outcomes[kind][way]:10}" for way in ways) for kind in sorted(self.outcomes)
-        ]
-        lines += [f"survived: {mutant}" for mutant in self.survivors]
         caught = self.total - len(self.survivors)
-        lines.append(
-            f"{caught} of {self.total} mutants caught ({self.score:.2%}), {len(self.equivalent)} more are equivalent"
+        return "\n".join(
+            [
+                *self._table("file", 0),
+                "",
+                *self._table("kind", 1),
+                *(f"survived: {mutant}" for mutant in self.survivors),
+                *(f"caught, though called equivalent: {mutant}" for mutant in self.noticed),
+                f"{caught} of {self.total} mutants caught ({self.score:.2%}), {len(self.equivalent)} more are equivalent",
+            ]
         )
-        return "\n".join(lines)
+
+    def _table(self, title: str, part: int) -> Iterator[str]:
+        """How the mutants of each file (part 0) or kind (part 1) ended."""
+        ways = (WRONG, REPORTED, CRASHED, LATE, SURVIVED)
+        yield f"{title:14}" + "".join(f"{way:>10}" for way in ways)
+        for name in sorted({key[part] for key in self.outcomes}):
+            counts = sum((counter for key, counter in self.outcomes.items() if key[part] == name), Counter())
+            yield f"{name:14}" + "".join(f"{counts[way]:10}" for way in ways)
 
 
-def run_mutants(chosen: Sequence[Mutant], jobs: int | None = None) -> Scoreboard:
-    """Try these, in so many processes side by side."""
+class Results:
+    """Outcomes in a file, a line of JSON each, written as they come; those of files that have changed since are forgotten."""
+
+    def __init__(self, path: Path | None = None):
+        self.path, self.outcomes = path, {}
+        text = path.read_text(encoding="utf-8") if path and path.exists() else ""
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):  # where a run was cut off there may be half a line
+                entry = json.loads(line)
+                self.outcomes[entry["mutant"]] = entry["outcome"]
+        if text and not text.endswith("\n"):
+            self._append("\n")
+
+    def get(self, mutant: Mutant) -> str | None:
+        return self.outcomes.get(self._name(mutant))
+
+    def put(self, mutant: Mutant, outcome: str) -> None:
+        self.outcomes[self._name(mutant)] = outcome
+        if self.path:
+            entry = {"mutant": self._name(mutant), "outcome": outcome, "text": str(mutant)}
+            self._append(json.dumps(entry) + "\n")
+
+    def _append(self, text: str) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    @staticmethod
+    def _name(mutant: Mutant) -> str:
+        return f"{mutant.file} {_digest(mutant.file)} {mutant.start}-{mutant.end} {mutant.new}"
+
+
+@cache
+def _digest(file: str) -> str:
+    return hashlib.sha256("".join(map(source, included(file))).encode()).hexdigest()[:12]
+
+
+def run_mutants(chosen: Sequence[Mutant], jobs: int | None = None, results: Results | None = None) -> Scoreboard:
+    """Try those that have no result yet, in so many processes side by side."""
+    results = results or Results()
+    left = [mutant for mutant in chosen if results.get(mutant) is None]
+    if left:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(jobs or os.cpu_count(), spawn, _warm) as pool:
+            open_ = {pool.submit(judge, mutant): mutant for mutant in left}
+            begun = {"total": len(chosen), "initial": len(chosen) - len(left)}
+            for done in tqdm(as_completed(open_), "mutants", unit="mutant", disable=not sys.stderr.isatty(), **begun):
+                results.put(open_[done], done.result())
     board = Scoreboard()
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs or os.cpu_count(), spawn, _warm) as pool:
-        for mutant, outcome in zip(chosen, pool.map(judge, chosen)):
-            board.add(mutant, outcome)
+    for mutant in chosen:
+        board.add(mutant, results.get(mutant))
     return board
 
 
 def sample(count: int, seed: int, among: Iterable[Mutant] | None = None) -> list[Mutant]:
     """So many mutants, chosen at random."""
     return random.Random(seed).sample(list(mutants() if among is None else among), count)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns 1 if a mutant survived that should not."""
+    parser = argparse.ArgumentParser(prog="python -m minseg.testing.cuda_mutants", description=__doc__.split("\n")[0])
+    parser.add_argument("files", nargs="*", metavar="FILE", help=f"of {', '.join(files())}; all, if none is given")
+    parser.add_argument(
+        "--results", type=Path, metavar="FILE", help="keep outcomes here, and go on from those that are here"
+    )
+    parser.add_argument("--again", action="store_true", help="try those anew that survived")
+    parser.add_argument(
+        "--jobs", type=int, help="processes side by side; as many as there are processors, if not given"
+    )
+    args = parser.parse_args(arguments)
+    chosen = [mutant for file in args.files or files() for mutant in mutants(file)]
+    results = Results(args.results)
+    if args.again:
+        results.outcomes = {name: outcome for name, outcome in results.outcomes.items() if outcome != SURVIVED}
+    board = run_mutants(chosen, args.jobs, results)
+    print(board)
+    return int(bool(board.survivors or board.noticed))
 
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -506,4 +324,4 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
 
 
 if __name__ == "__main__":
-    print(run_mutants(mutants(sys.argv[1] if len(sys.argv) > 1 else None)))
+    sys.exit(main())

@@ -13,14 +13,13 @@ import pytest
 from minseg import backend
 from minseg.errors import BackendError, Unsupported
 from minseg.kernels import emulator
-from minseg.kernels.cuda import conv, loss, norm, optim, pool, softmax
+from minseg.kernels.cuda import conv, norm, softmax
 from minseg.kernels.cuda.device import FOLDER
-from minseg.kernels.cuda.grid import THREADS
 from minseg.kernels.emulator import ORDERS, launching, xp
 from minseg.kernels.spec import PRIMITIVES
 from minseg.testing.cases import cases
 from minseg.testing.conformance import BY_CHANCE, as_tuple, conform, on_device
-from minseg.testing.cuda_cases import SHAPE, large_cases, short_grids
+from minseg.testing.cuda_cases import check_long_indices, cuda_cases, large_cases, odd_cases, short_grids, unaligned
 from minseg.testing.launches import rungs
 
 here = partial(on_device, xp=xp)
@@ -126,15 +125,12 @@ def test_arrays_of_the_host_are_refused(name: str):
 
 # ------------------------------------------------------------------------------------------------ beyond the common cases
 
-PLANES = normal(*SHAPE)
-LABELS = np.random.default_rng(0).integers(0, 3, (2, 65, 43)).astype(np.uint8)
 
-
-@pytest.mark.parametrize(("name", "rung"), [key for key in RUNGS if large_cases(key[0])])
-def test_several_blocks_and_sizes_around_blocks_and_packs_conform(name: str, rung: str):
-    """In one order, every access checked, and in another at speed. Halving is for other windows than these."""
+@pytest.mark.parametrize(("name", "rung"), [key for key in RUNGS if odd_cases(key[0]) or large_cases(key[0])])
+def test_several_blocks_and_what_else_the_common_cases_leave_out_conform(name: str, rung: str):
+    """In one order, every access checked, and in another at speed. Halving is for some windows only."""
     kernel = here(RUNGS[name, rung])
-    for case, how in product(large_cases(name), [("checked",), ("fast", "shuffled", 3)]):
+    for case, how in product([*odd_cases(name), *large_cases(name)], [("checked",), ("fast", "shuffled", 3)]):
         with launching(*how), suppress(Unsupported):
             conform(name, kernel, case.arguments("float32"), rung)
 
@@ -142,55 +138,21 @@ def test_several_blocks_and_sizes_around_blocks_and_packs_conform(name: str, run
 @pytest.mark.parametrize("name", ["im2col", "col2im", "conv2d_grad_w", "linear", "relu", "adam_update"])
 def test_a_grid_shorter_than_the_array_is_walked_in_steps(name: str):
     with short_grids(), launching("checked"):
-        for case in [*cases(name), *large_cases(name)]:
+        for case in cuda_cases(name):
             for kernel in (RUNGS[key] for key in RUNGS if key[0] == name):
                 conform(name, here(kernel), case.arguments("float32"))
 
 
-@pytest.mark.parametrize("moved", [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 1)])
-def test_arrays_that_begin_between_packs_are_read_one_by_one(moved):
+@pytest.mark.parametrize(("name", "rung"), [key for key in RUNGS if any(unaligned(key[0], RUNGS[key]))])
+def test_arrays_that_begin_between_packs_are_read_one_by_one(name: str, rung: str):
     """Sixteen bytes at once from another address are an error on a GPU, and in the checked mode."""
-    whole = [xp.asarray(normal(4 * THREADS + 9, dtype="float64") + k) for k in range(3)]
-    g, a, target = (array[start : start + 4 * THREADS + 5] for array, start in zip(whole, moved, strict=True))
-    with launching("checked"), short_grids():  # two blocks walk on in steps
-        ga = loss.mse_loss_grad_a(g, a, target)
-        new_p, new_v = optim.rmsprop_update(g, a, target**2, 1e-3, 0.99, 1e-8, 0.0)
-    np.testing.assert_allclose(ga.get(), 2 * g.get() * (a.get() - target.get()), rtol=1e-15)
-    np.testing.assert_allclose(new_v.get(), 0.99 * target.get() ** 2 + 0.01 * a.get() ** 2, rtol=1e-14)
-    np.testing.assert_allclose(new_p.get(), g.get() - 1e-3 * a.get() / (np.sqrt(new_v.get()) + 1e-8), rtol=1e-14)
-
-
-@pytest.mark.parametrize("rung", ["atomic", "gather"])
-def test_unpooling_takes_indices_of_no_pooling(rung: str):
-    """In any order, several times the same, and some pixels never."""
-    indices = np.random.default_rng(0).integers(0, 7 * 9, (2, 3, 4, 5)).astype(np.int32)
-    conform("max_unpool2d", here(pool.VARIANTS["max_unpool2d"][rung]), (normal(2, 3, 4, 5), indices, (7, 9)))
-    everywhere = np.broadcast_to(np.int32(62), (2, 3, 4, 5)).copy()
-    conform("max_unpool2d", here(pool.VARIANTS["max_unpool2d"][rung]), (normal(2, 3, 4, 5), everywhere, (7, 9)))
-
-
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
-def test_labels_may_be_any_integers(dtype: str):
-    target = LABELS[:, :4, :5].astype(dtype)
-    z = PLANES[:, :, :4, :5].copy()
-    conform("cross_entropy", here(loss.cross_entropy), (z, target, None, 1))
-    conform("dice_sums", here(loss.dice_sums), (np.abs(z), target, 0, 1))
-
-
-@pytest.mark.parametrize("ignore_index", [-100, 1000])
-def test_an_ignore_index_outside_the_labels_dtype_ignores_nothing(ignore_index: int):
-    """-100 as a uint8 would be 156."""
-    z, target = np.zeros((1, 160, 2, 2), np.float32), np.full((1, 2, 2), 156, np.uint8)
-    conform("cross_entropy", here(loss.cross_entropy), (z, target, None, ignore_index))
-
-
-def test_halving_is_the_general_max_pooling_also_for_nan_and_ties():
-    rng = np.random.default_rng(0)
-    x = np.round(normal(2, 3, 11, 14))
-    x[rng.random(x.shape) < 0.2] = np.nan
-    x[rng.random(x.shape) < 0.2] = -np.inf
-    fast, general = (here(pool.VARIANTS["max_pool2d"][rung])(x, *pool.HALVING) for rung in ("halving", "any"))
-    assert bits(fast) == bits(general)
+    for dtype in ("float32", "float64"):
+        for moved, call, args in unaligned(name, RUNGS[name, rung], dtype):
+            with launching("checked"), short_grids():  # two blocks walk on in steps
+                try:
+                    conform(name, call, args)
+                except AssertionError as failure:
+                    raise AssertionError(f"{moved}: {failure}") from None
 
 
 @pytest.mark.parametrize("rung", norm.VARIANTS["batch_norm_stats"])
@@ -242,20 +204,5 @@ def test_depthwise_kernels_stay_naive_whatever_the_stride():
 
 def test_indices_need_more_than_32_bits():
     """Where a quotient's numbers fit into 32 bits it is the quick one; on both sides of that border it is the same function."""
-    source = """
-        #include "common.cuh"
-        extern "C" __global__ void coordinates(const index* i, int* column, int* row, index* plane, int rows, int columns) {
-            index k = thread_number();
-            Place place = place_of(i[k], rows, columns);
-            column[k] = place.column;
-            row[k] = place.row;
-            plane[k] = place.plane;
-        }"""
-    flat = np.array([0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 10**12 + 7, 2**62], np.int64)
-    column, row, plane = np.zeros(9, np.int32), np.zeros(9, np.int32), np.zeros(9, np.int64)
-    module = emulator.Module(source, "coordinates.cu", ("REAL=float",), (FOLDER,))
     with launching("checked"):
-        module.function("coordinates")((1,), (9,), (flat, column, row, plane, np.int32(70_001), np.int32(1_009)))
-    np.testing.assert_array_equal(column, flat % 1_009)
-    np.testing.assert_array_equal(row, flat // 1_009 % 70_001)
-    np.testing.assert_array_equal(plane, flat // (1_009 * 70_001))
+        check_long_indices((FOLDER / "common.cuh").read_text(encoding="utf-8"))

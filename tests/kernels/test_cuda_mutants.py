@@ -1,34 +1,93 @@
-"""Wrong CUDA kernels are noticed: a sample of the mutants here, all of them by ``python -m minseg.testing.cuda_mutants``."""
+"""Wrong CUDA kernels are noticed: a sample of the mutants here, all of them with ``--slow`` or by
+``python -m minseg.testing.cuda_mutants``.
+"""
+
+import json
 
 import pytest
 
 from minseg.kernels import emulator
 from minseg.testing import cuda_mutants
+from minseg.testing.cuda_edits import Mutant, files, mutants, source
 
 pytestmark = pytest.mark.skipif(emulator.why_not() is not None, reason=str(emulator.why_not()))
 
-KINDS = {"barrier", "comparison", "exchanged", "index", "number", "sign"}
+KINDS = {"atomic", "barrier", "comparison", "exchanged", "guard", "index", "number", "sign", "stride"}
+
+
+def edited(file: str, old: str, new: str) -> Mutant:
+    """The mutant that has ``new`` instead of ``old``, which stands once in the file, in a definition that has mutants."""
+    assert source(file).count(old) == 1
+    start = source(file).index(old)
+    name = max((m for m in mutants(file) if m.start <= start + len(old)), key=lambda m: m.start).name
+    return Mutant(file, name, "by hand", start, start + len(old), new)
 
 
 def test_every_file_has_mutants_of_many_kinds():
-    found = cuda_mutants.mutants()
-    assert {m.file for m in found} == set(cuda_mutants.files())
+    found = mutants()
+    assert {m.file for m in found} == set(files())
     assert {m.kind for m in found} >= KINDS
-    assert len(found) > 500
+    assert len(found) > 2500
 
 
 def test_a_mutant_is_one_edit_of_its_file():
     for mutant in cuda_mutants.sample(20, seed=1):
-        text = cuda_mutants.source(mutant.file)
+        text = source(mutant.file)
         assert text[mutant.start : mutant.end] != mutant.new
         assert mutant.line not in {" ".join(line.split()) for line in text.splitlines()}
 
 
 def test_those_that_no_case_can_catch_are_still_there():
-    keys = {mutant.key for mutant in cuda_mutants.mutants()}
+    keys = {mutant.key for mutant in mutants()}
     assert [key for key in cuda_mutants.EQUIVALENT if key not in keys] == []
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "outcome"),
+    [
+        ("if (i >= out) return;", "if (i >= out) return ;", cuda_mutants.SURVIVED),
+        ("if (i >= out) return;", "if (i >= out) return 1;", cuda_mutants.NO_MUTANT),
+        ("if (i >= out) return;", "if (i >= out - 1) return;", cuda_mutants.WRONG),
+        ("if (i >= out) return;", "", cuda_mutants.REPORTED),
+        (
+            "if (i >= out) return;",
+            "if (i >= out) return; char room[1 << 15] = {}; *(room - (1 << 20)) = 1;",
+            cuda_mutants.CRASHED,
+        ),
+        ("while (i < out && below[i] <= u) ++i;", "while (true) i = i;", cuda_mutants.LATE),
+    ],
+)
+def test_what_becomes_of_a_mutant(old: str, new: str, outcome: str):
+    cuda_mutants._warm()
+    assert cuda_mutants.judge(edited("resample.cu", old, new)) == outcome
+
+
+def test_a_run_that_was_cut_off_goes_on(tmp_path, monkeypatch):
+    path, chosen = tmp_path / "results.jsonl", mutants("optim.cu")[:3]
+    first = cuda_mutants.Results(path)
+    first.put(chosen[0], cuda_mutants.WRONG)
+    first.put(chosen[1], cuda_mutants.SURVIVED)
+    with path.open("a") as file:
+        file.write('{"mutant": "opt')  # cut off here
+    again = cuda_mutants.Results(path)
+    assert [again.get(mutant) for mutant in chosen] == [cuda_mutants.WRONG, cuda_mutants.SURVIVED, None]
+    assert [json.loads(line)["outcome"] for line in path.read_text().splitlines()[:2]] == ["wrong", "survived"]
+    board = cuda_mutants.run_mutants(chosen[:2], results=again)  # nothing is tried
+    assert (board.total, board.survivors) == (2, [chosen[1]])
+    again.put(chosen[2], cuda_mutants.LATE)
+    assert cuda_mutants.Results(path).outcomes == again.outcomes
+    monkeypatch.setattr(cuda_mutants, "_digest", lambda file: "another text")
+    assert again.get(chosen[0]) is None
+
+
 def test_a_sample_is_caught():
-    board = cuda_mutants.run_mutants(cuda_mutants.sample(6, seed=0), jobs=2)
+    board = cuda_mutants.run_mutants(cuda_mutants.sample(40, seed=0), jobs=2)
     assert not board.survivors, str(board)
+    assert not board.noticed, str(board)
+
+
+@pytest.mark.slow
+def test_all_are_caught():
+    board = cuda_mutants.run_mutants(mutants())
+    assert not board.survivors, str(board)
+    assert not board.noticed, str(board)
