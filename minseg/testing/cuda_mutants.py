@@ -11,6 +11,7 @@ run that was cut off goes on where it was.
 
 import argparse
 import contextlib
+import faulthandler
 import hashlib
 import json
 import multiprocessing
@@ -82,6 +83,7 @@ def _in_a_process(work: Callable[[], None]) -> str:
         with contextlib.suppress(BaseException):
             resource.setrlimit(resource.RLIMIT_CPU, (120, 120))  # the compiler's, too
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            faulthandler.disable()
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1)
             os.dup2(silence, 2)
