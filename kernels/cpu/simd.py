@@ -134,6 +134,25 @@ def load_each(typing, array, i, step, like):
 
 
 @intrinsic
+def load_rows(typing, array, i, step, like, low, high, zeros):
+    """load_each, but zeros, read from an array of them, for those vectors whose number is not in low ... high - 1."""
+    vector = Vector(array.dtype)
+
+    def generate(context, builder, signature, args):
+        _, _, step, _, low, high, zeros = args
+        address, loaded = _address(context, builder, signature, args), []
+        nothing = cgutils.create_struct_proxy(signature.args[6])(context, builder, zeros).data
+        for number in map(step.type, range(like.count)):
+            inside = builder.and_(builder.icmp_signed("<=", low, number), builder.icmp_signed("<", number, high))
+            row = builder.select(inside, builder.gep(address, [builder.mul(step, number)]), nothing)
+            loaded.append(builder.load(builder.bitcast(row, vector.llvm.as_pointer()), align=array.dtype.bitwidth // 8))
+        return context.make_tuple(builder, signature.return_type, loaded)
+
+    numbers = types.intp, types.intp, like, types.intp, types.intp
+    return types.UniTuple(vector, like.count)(array, *numbers, zeros), generate
+
+
+@intrinsic
 def store_each(typing, array, i, step, vectors):
     """The vectors of a tuple to array[i], array[i + step] and so on."""
 
@@ -147,6 +166,42 @@ def store_each(typing, array, i, step, vectors):
     return types.void(array, types.intp, types.intp, vectors), generate
 
 
+def _grid(builder, first, step, count: int, width: int, vector: Vector):
+    """The addresses of ``count`` vectors: rows of ``width`` side by side, ``step`` numbers apart."""
+    for i in range(count // width):
+        row = builder.gep(first, [builder.mul(step, step.type(i))])
+        for v in range(width):
+            yield builder.bitcast(builder.gep(row, [step.type(v * LANES)]), vector.llvm.as_pointer())
+
+
+@intrinsic
+def load_grid(typing, array, i, step, like, width):
+    """As many vectors as the tuple ``like`` has items: rows of as many as ``width`` has, ``step`` numbers apart."""
+    vector = Vector(array.dtype)
+
+    def generate(context, builder, signature, args):
+        first = _address(context, builder, signature, args)
+        addresses = _grid(builder, first, args[2], like.count, width.count, vector)
+        loaded = [builder.load(address, align=array.dtype.bitwidth // 8) for address in addresses]
+        return context.make_tuple(builder, signature.return_type, loaded)
+
+    return types.UniTuple(vector, like.count)(array, types.intp, types.intp, like, width), generate
+
+
+@intrinsic
+def store_grid(typing, array, i, step, vectors, width):
+    """The vectors of a tuple to where load_grid finds them."""
+
+    def generate(context, builder, signature, args):
+        first = _address(context, builder, signature, args)
+        addresses = _grid(builder, first, args[2], vectors.count, width.count, vectors.dtype)
+        for v, address in zip(cgutils.unpack_tuple(builder, args[3]), addresses):
+            builder.store(v, address, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, vectors, width), generate
+
+
 @intrinsic
 def splat(typing, like, number):
     """The number in every lane, in the precision of the array ``like``."""
@@ -156,6 +211,17 @@ def splat(typing, like, number):
         return _splat(builder, vector, args[1])
 
     return vector(like, like.dtype), generate
+
+
+@intrinsic
+def splat_each(typing, like, number, items):
+    """As many of these vectors as the tuple ``items`` has."""
+    vector = Vector(like.dtype)
+
+    def generate(context, builder, signature, args):
+        return context.make_tuple(builder, signature.return_type, [_splat(builder, vector, args[1])] * items.count)
+
+    return types.UniTuple(vector, items.count)(like, like.dtype, items), generate
 
 
 @intrinsic
@@ -194,38 +260,55 @@ def lane_sum(typing, v):
     return v.scalar(v), generate
 
 
-def _lanes_of_both(first: list[int], second: list[int]):
-    """An intrinsic (a, b) that picks two vectors from the lanes of a, numbered from 0, and those of b after them."""
+@intrinsic
+def turned(typing, vectors):
+    """LANES vectors as the rows of a square: its columns.
 
-    @intrinsic
-    def operation(typing, a, b):
-        def generate(context, builder, signature, args):
-            masks = (ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (first, second))
-            picked = [builder.shuffle_vector(*args, mask) for mask in masks]
-            return context.make_tuple(builder, signature.return_type, picked)
+    One step deals the first half of the rows and the second alternately into each other, lane by lane, as one shuffles cards. A
+    number in row r, lane k is then in row 2r + (k's highest bit), lane 2k + (r's highest bit), each modulo LANES: so after as many
+    steps as LANES has bits, r and k have changed places.
+    """
+    vector, half = vectors.dtype, LANES // 2
+    alternately = [lane for k in range(LANES) for lane in (k, LANES + k)]
+    masks = [ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (alternately[:LANES], alternately[LANES:])]
 
-        return types.UniTuple(a, 2)(a, a), generate
+    def generate(context, builder, signature, args):
+        rows = cgutils.unpack_tuple(builder, args[0])
+        for _ in range(half.bit_length()):
+            pairs = zip(rows[:half], rows[half:])
+            rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
+        return context.make_tuple(builder, signature.return_type, rows)
 
-    return operation
-
-
-unzip = _lanes_of_both(list(range(0, 2 * LANES, 2)), list(range(1, 2 * LANES, 2)))
-"""(even lanes, odd lanes) of a and, after it, b."""
-
-_ALTERNATELY = [lane for k in range(LANES) for lane in (k, LANES + k)]
-interleave = _lanes_of_both(_ALTERNATELY[:LANES], _ALTERNATELY[LANES:])
-"""The inverse: a's and b's lanes alternately, in two vectors."""
+    return types.UniTuple(vector, LANES)(vectors), generate
 
 
 @intrinsic
-def shifted(typing, v, last):
-    """Every lane moved down by one place, and a number in the last."""
+def multiply_add(typing, sums, array, i, step, x):
+    """sums[m, v] + array[i + m step] x[v]: an outer product added to the sums, rows of as many vectors as x has."""
 
     def generate(context, builder, signature, args):
-        mask = ir.Constant(ir.VectorType(_I32, LANES), list(range(1, LANES + 1)))
-        return builder.shuffle_vector(args[0], _splat(builder, v, args[1]), mask)
+        sums, xs = cgutils.unpack_tuple(builder, args[0]), cgutils.unpack_tuple(builder, args[4])
+        address, results = _address(context, builder, signature.return_type(*signature.args[1:]), args[1:]), []
+        for m in range(len(sums) // len(xs)):
+            factor = _splat(builder, x.dtype, builder.load(address))
+            for total, v in zip(sums[m * len(xs) :], xs):
+                term = builder.fmul(factor, v, flags=("contract",))
+                results.append(builder.fadd(total, term, flags=("contract",)))
+            address = builder.gep(address, [args[3]])
+        return context.make_tuple(builder, signature.return_type, results)
 
-    return v(v, v.scalar), generate
+    return sums(sums, array, types.intp, types.intp, x), generate
+
+
+@intrinsic
+def at_least(typing, v, least):
+    """v, but ``least`` where v is below it; NaN stays."""
+
+    def generate(context, builder, signature, args):
+        v, least = args
+        return builder.select(builder.fcmp_ordered("<=", v, least), least, v)
+
+    return v(v, v), generate
 
 
 def _arithmetic(instruction: str):

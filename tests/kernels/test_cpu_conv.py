@@ -129,8 +129,10 @@ def test_random_shapes(rung):
 
 @on_rungs
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_same_bits_on_one_thread_and_on_all(rung, dtype):
-    arguments = convolution(5, 12, 20, (40, 41), (3, 3), SAME, dtype=dtype)
+@pytest.mark.parametrize("shape", [(5, 12, 20, (40, 41)), (1, 12, 70, (9, 10))], ids=["many pixels", "few"])
+def test_same_bits_on_one_thread_and_on_all(rung, dtype, shape):
+    """Also where the output channels are shared out, to as many jobs as there are threads."""
+    arguments = convolution(*shape, (3, 3), SAME, dtype=dtype)
     threads = numba.get_num_threads()
     for _, call, args in covered(rung, arguments):
         on_all = call(*args)
@@ -324,6 +326,39 @@ def test_vectors(dtype):
     assert out[5 * L] == x.sum()
     assert out[5 * L + 1] == a[4]
     assert np.isnan(out[5 * L + 2 :]).all()
+
+
+SQUARE, SIX, THREE = (0,) * simd.LANES, (0,) * 6, (0,) * 3
+
+
+@kernel
+def _many(a, out):
+    L = simd.LANES
+    simd.store_each(out, 0, L, simd.turned(simd.load_each(a, 0, L + 1, SQUARE)))
+    simd.store_each(out, L * L, L, simd.load_rows(a, -2 * L, L, SIX, 2, 5, np.zeros(L, a.dtype)))
+    sums, x = simd.load_grid(a, 3, 5 * L, SIX, THREE), simd.load_each(a, 1, L, THREE)
+    simd.store_grid(out, (L + 6) * L, 4 * L, simd.multiply_add(sums, a, 7, 9, x), THREE)
+    floor = simd.at_least(simd.load(a, 0), simd.splat(a, 2))
+    simd.store_each(out, (L + 6 + 8) * L, L, (floor, simd.splat_each(a, 5, SIX)[5]))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_several_vectors(dtype):
+    L = simd.LANES
+    a = np.random.default_rng(2).integers(-50, 50, L * (L + 9)).astype(dtype)
+    a[1] = np.nan
+    out = np.full((L + 16, L), np.nan, dtype)
+    _many(a, out.reshape(-1))
+    square, rows, grid, last = out[:L], out[L : L + 6], out[L + 6 : L + 14].reshape(2, 4 * L), out[L + 14 :]
+    np.testing.assert_array_equal(square.T, a[: L * (L + 1)].reshape(L, L + 1)[:, :L])
+    np.testing.assert_array_equal(rows[2:5].ravel(), a[: 3 * L])
+    np.testing.assert_array_equal(rows[[0, 1, 5]], np.zeros((3, L)))
+    for m in range(2):
+        expected = a[3 + 5 * L * m :][: 3 * L] + a[7 + 9 * m] * a[1 : 1 + 3 * L]
+        np.testing.assert_array_equal(grid[m, : 3 * L], expected)
+    assert np.isnan(grid[:, 3 * L :]).all()
+    np.testing.assert_array_equal(last[0], np.where(a[:L] < 2, 2, a[:L]))
+    np.testing.assert_array_equal(last[1], np.full(L, 5))
 
 
 @pytest.mark.slow

@@ -54,16 +54,15 @@ def test_the_matrices_are_the_papers():
 
 @kernel
 def _transforms(t, d, s, y, out):
-    simd.store_each(
-        out, 0, simd.LANES, conv_winograd.transform_pixels(simd.load_each(d, 0, simd.LANES, conv_winograd.pixels(t)))
-    )
+    m, n = len(conv_winograd.outputs(t)), len(conv_winograd.pixels(t))
+    pixels = simd.load_each(d, 0, simd.LANES, conv_winograd.pixels(t))
     sums = conv_winograd.transform_sums(simd.load_each(s, 0, simd.LANES, conv_winograd.pixels(t)))
-    simd.store_each(out, len(conv_winograd.pixels(t)) * simd.LANES, simd.LANES, sums)
-    row = conv_winograd.split(y, 0, conv_winograd.outputs(t))
-    after = (len(conv_winograd.pixels(t)) + len(conv_winograd.outputs(t))) * simd.LANES
-    simd.store_each(out, after, simd.LANES, conv_winograd.transform_gradient(row))
-    after += len(conv_winograd.pixels(t)) * simd.LANES
-    simd.store_each(out, after, simd.LANES, conv_winograd.join(row, simd.splat(y, 0.5)))
+    gradient = simd.load_each(y, 0, simd.LANES, conv_winograd.outputs(t))
+    finished = conv_winograd.finish(gradient, simd.splat(y, 0.5), simd.splat(y, 0))
+    simd.store_each(out, 0, simd.LANES, conv_winograd.transform(t, pixels))
+    simd.store_each(out, n * simd.LANES, simd.LANES, sums)
+    simd.store_each(out, (n + m) * simd.LANES, simd.LANES, conv_winograd.transform(t, gradient))
+    simd.store_each(out, (n + m + n) * simd.LANES, simd.LANES, finished)
 
 
 @pytest.mark.parametrize("rung", WINOGRAD)
@@ -71,16 +70,15 @@ def test_the_vector_transforms_are_the_matrices(rung):
     m, n = WINOGRAD[rung], WINOGRAD[rung] + 2
     A, B, _ = winograd.transforms(m)
     cls = {2: conv.conv_winograd_f2.F2, 4: conv.conv_winograd_f4.F4}[m]
-    t = conv_winograd.tiles_of(cls, (1, 1, 8, 8), 1, (0, 0), (6, 6), 24)
+    t = conv_winograd.tiles_of(cls, (1, 1, 8, 8), 1, 1, (0, 0), (6, 6), 24)
     rng = np.random.default_rng(m)
-    d, s = (rng.integers(-9, 10, (n, simd.LANES)).astype(np.float32) for _ in range(2))
-    y = rng.integers(-9, 10, m * simd.LANES).astype(np.float32)
-    out = np.full((3 * m + 4 + m, simd.LANES), np.nan, np.float32)
-    _transforms(t, d.ravel(), s.ravel(), y, out.reshape(-1))
+    d, s, y = (rng.integers(-9, 10, (count, simd.LANES)).astype(np.float32) for count in (n, n, m))
+    out = np.full((2 * (n + m), simd.LANES), np.nan, np.float32)
+    _transforms(t, d.ravel(), s.ravel(), y.ravel(), out.reshape(-1))
     np.testing.assert_array_equal(out[:n], B.T @ d)
     np.testing.assert_array_equal(out[n : n + m], A.T @ s)
-    np.testing.assert_array_equal(out[n + m : n + m + n], A @ y.reshape(simd.LANES, m).T)
-    np.testing.assert_array_equal(out[n + m + n :].ravel(), y + 0.5)
+    np.testing.assert_array_equal(out[n + m : n + m + n], A @ y)
+    np.testing.assert_array_equal(out[n + m + n :], np.maximum(y + 0.5, 0))
 
 
 # ---------------------------------------------------------------------------------------------------------------- bound
@@ -152,10 +150,14 @@ AWKWARD = {
     "much padding": ((2, 2, 3, (5, 4)), {"padding": (3, 7)}),
     "more padding than a vector": ((1, 2, 2, (3, 2)), {"padding": (0, 2 * L + 1)}),
     "padding of one side": ((2, 3, 4, (6, 9)), {"padding": (0, 2)}),
+    "more padding than windows": ((1, 2, 2, (3, 4)), {"padding": (4, 3)}),
     "groups": ((2, 6, 9, (7, 8)), {"groups": 3}),
+    "more channels in a group than in a vector": ((1, 2 * (L + 3), 2 * (L + 1), (7, 9)), {"groups": 2}),
     "depthwise": ((2, 5, 5, (11, 12)), {"groups": 5}),
     "several rows of tiles at a time": ((3, 16, 8, (20, 9)), {}),
     "many channels, few tiles": ((1, 70, 37, (6, 7)), {}),
+    "one to seven vectors of outputs": ((1, L, 7 * L, (5, 6)), {}),
+    "one to seven vectors of channels": ((1, 7 * L, 1, (5, 6)), {}),
 } | {f"width {k}": ((2, 2, 5, (6, k)), {}) for k in (*range(2, 12), *(4 * L + d for d in (-1, 0, 1, 2, 3)))}
 
 
