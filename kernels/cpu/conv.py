@@ -6,16 +6,16 @@ conv_tile.py         the same without copying columns                           
 conv_winograd_f2.py  16 products for 2x2 outputs instead of 36                     3x3, stride and dilation 1, float32
 conv_winograd_f4.py  36 products for 4x4 outputs instead of 144                    the same
 
-Milliseconds of one core (AMD EPYC, AVX2) for 3x3 convolutions of 8 images, best of 7 in turn, PyTorch 2.13 in its better layout:
+Milliseconds of one core (AMD EPYC, AVX-512) for 3x3 convolutions of 8 images, best of 8 in turn, PyTorch 2.13 in its better layout:
 
                        16 to 16 channels, 128x128          64 to 64 channels, 32x32
                        forward  grad x  grad w             forward  grad x  grad w
-    direct                  40      45      55                  74      94      94
-    im2col                  12      32      14                  11      13      14
-    tile                   8.3     8.5     9.1                 8.1     8.1     8.3
-    winograd_f2            8.0     8.0     8.9                 5.9     5.5     5.4
-    winograd_f4            6.1     6.0     6.6                 4.4     4.3     4.4
-    PyTorch                6.6     6.7    10.2                 6.4     6.5    10.1
+    direct                  36      41      40                  59      74      66
+    im2col                  11      10      13                 8.2     6.7      11
+    tile                   7.6     7.7     8.4                 6.7     6.9     7.4
+    winograd_f2            6.8     6.6     8.3                 4.0     3.9     5.2
+    winograd_f4            4.8     4.7     5.5                 2.8     2.6     3.4
+    PyTorch                6.5     6.3     6.1                 5.5     5.5     6.1
 """
 
 from numba import prange

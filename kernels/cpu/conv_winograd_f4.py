@@ -3,7 +3,7 @@
 Changed: tiles of 4 x 4 outputs instead of 2 x 2, for which two more points are needed: 0, 1, -1, 2, -2 and infinity.
 
 Faster because products, which are most of the time where there are many channels, are four times fewer than in the tile rung: 3x3
-convolutions of 16 channels at 128x128 and 64 at 32x32 take 0.73 and 0.53 of that rung's time.
+convolutions of 16 channels at 128x128 and 64 at 32x32 take 0.63 and 0.41 of that rung's time.
 Price: fewer channels than about 16 do not pay for the transforms; and the powers of 2 make roundings about ten times those of the
 definition (the bound is in minseg/testing/conformance.py, and ``precise`` leaves this rung out).
 """
