@@ -1,6 +1,8 @@
 """The benchmark compares the same work on both sides, leaves no kernel out, and says how it was measured."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -118,6 +120,14 @@ def test_the_better_layout_stands_for_the_peers_memory(monkeypatch):
     row = peak.row(Network(), with_peer=True)
     assert (row.ms, row.peer_ms, row.ratio, row.notes["layout"]) == (50, 75, 1.5, "channels_last")
     assert peak.row(Network(), with_peer=False).ratio is None
+
+
+def test_the_process_that_measures_memory_starts_without_a_warning():
+    """Python warns of running a module that its package has imported already."""
+    command = [sys.executable, "-m", peak.__name__, "ours", "nothing", "1", "3", "32", "32"]
+    errors = subprocess.run(command, capture_output=True, text=True, timeout=300).stderr
+    assert "unknown model 'nothing'" in errors
+    assert "Warning" not in errors
 
 
 def test_a_process_that_fails_is_one_line():

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from minseg import backend
 from minseg.errors import ArgumentError, Unsupported
 from minseg.files import jsonable, write_bytes
-from minseg.testing.bench import networks, operations, peak, primitives, report, scaling
+from minseg.testing.bench import networks, operations, primitives, report, scaling
 from minseg.testing.bench.measuring import Case, Row, keep_freed_memory, measure, measure_ceilings, on_threads
 from minseg.testing.bench.networks import Network
 from minseg.testing.bench.peer import torch_or_error
@@ -61,6 +61,8 @@ def run(
                 left_out.append(f"{case.name}: {error}")
             gc.collect()
     if "memory" in sets:
+        from minseg.testing.bench import peak  # not above: it runs as a program, and Python warns if its package has it
+
         measured = [Network(batch=batch) for batch in networks.BATCHES]
         rows += [
             peak.row(network, bool(peer))
