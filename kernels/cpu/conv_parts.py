@@ -8,15 +8,12 @@ from typing import NamedTuple
 
 from minseg.kernels import memory, shapes
 from minseg.kernels.cpu.jit import kernel
-from minseg.kernels.cpu.simd import LANES, lane_sum, load, peek, pointer, poke, splat, splat_at, store
+from minseg.kernels.cpu.product import COLUMNS, ROWS, multiply
+from minseg.kernels.cpu.simd import LANES, lane_sum, load, peek, pointer, poke, splat, store
 from minseg.kernels.spec import Pair
 
-CHANNELS = 8 if LANES == 16 else 4  # output channels in a register tile ...
-TILE = 3 * LANES  # ... and pixels: CHANNELS x 3 vectors of sums, 24 of AVX-512's 32 registers or 12 of AVX's 16
-OUTS, TAPS = (
-    4,
-    3,
-)  # the weight gradient's tile: so many rows of gy, and of cols (8 rows of gy would fill the L1 cache alone)
+CHANNELS, TILE = ROWS, COLUMNS  # output channels and pixels of a register tile
+OUTS, TAPS = 4, 3  # the weight gradient's: so many rows of gy (8 would fill the L1 cache alone), and of cols
 
 
 class Windows(NamedTuple):
@@ -107,51 +104,18 @@ def pack_panels(w, order, start, groups, outs, ins, group_step, out_step, in_ste
 
 
 @kernel
+def product(rows, origin, offset, k0, k1, length, panels, p, out, first, step):
+    """out[first + m step + j] = sum_k w[m, k] rows[origin + offset[k] + j] for CHANNELS m and ``length`` pixels j, w as packed.
+
+    The length is rounded up to whole vectors.
+    """
+    multiply(panels, p, 1, CHANNELS, rows, origin, offset, k0, k1, length, out, first, step)
+
+
+@kernel
 def add_scaled(sums, w, x):
     """sums + w x, for three vectors."""
     return sums[0] + w * x[0], sums[1] + w * x[1], sums[2] + w * x[2]
-
-
-@kernel
-def store_three(out, to, v):
-    store(out, to, v[0])
-    store(out, to + LANES, v[1])
-    store(out, to + 2 * LANES, v[2])
-
-
-@kernel
-def product(rows, origin, offset, k0, k1, length, panels, p, out, first, step):
-    """out[first + m step + j] = sum_k w[m, k] rows[origin + offset[k] + j] for CHANNELS m and ``length`` pixels j.
-
-    The length is rounded up to tiles. The sums of a tile stay in registers over all k: with 8 channels, 24 multiply-adds for 3
-    loads and 8 broadcasts, and no store before the end.
-    """
-    zero = splat(rows, 0)
-    out = pointer(out)
-    for to in range(0, length, TILE):
-        a = b = c = d = e = f = g = h = (zero, zero, zero)
-        for k in range(k0, k1):
-            at, w = origin + to + peek(offset, k), p + CHANNELS * (k - k0)
-            x = load(rows, at), load(rows, at + LANES), load(rows, at + 2 * LANES)
-            a = add_scaled(a, splat_at(panels, w), x)
-            b = add_scaled(b, splat_at(panels, w + 1), x)
-            c = add_scaled(c, splat_at(panels, w + 2), x)
-            d = add_scaled(d, splat_at(panels, w + 3), x)
-            if CHANNELS == 8:
-                e = add_scaled(e, splat_at(panels, w + 4), x)
-                f = add_scaled(f, splat_at(panels, w + 5), x)
-                g = add_scaled(g, splat_at(panels, w + 6), x)
-                h = add_scaled(h, splat_at(panels, w + 7), x)
-        to += first
-        store_three(out, to, a)
-        store_three(out, to + step, b)
-        store_three(out, to + 2 * step, c)
-        store_three(out, to + 3 * step, d)
-        if CHANNELS == 8:
-            store_three(out, to + 4 * step, e)
-            store_three(out, to + 5 * step, f)
-            store_three(out, to + 6 * step, g)
-            store_three(out, to + 7 * step, h)
 
 
 @kernel

@@ -356,6 +356,8 @@ AFFINE = {
     "wide": (17, 8, 33),
     "a tile": (64, 16, 128),
     "beyond a tile": (65, 17, 129),
+    "more terms than are added up at once": (3, 1030, 5),
+    "many samples": (1030, 3, 5),
 }
 
 

@@ -113,8 +113,10 @@ CALLS = {
     "adaptive_avg_pool2d": (pool, (WIDE, (1, 1))),
     "resize_bilinear": (resample, (WIDE, (97, 201))),
     "resize_bilinear_grad_x": (resample, (normal(2, 4, 97, 201), WIDE.shape)),
-    "linear": (linear, (normal(70, 130), normal(37, 130), None)),
+    "linear": (linear, (normal(270, 130), normal(150, 130), normal(150))),
+    "linear_grad_x": (linear, (normal(270, 130), normal(130, 37))),
     "linear_grad_w": (linear, (normal(70, 37), normal(70, 130))),
+    "linear_grad_b": (linear, (normal(70, 37),)),
     "rmsprop_update": (optim, (*(normal(4, 33_333)[:3]), 1e-3, 0.99, 1e-8, 0.0)),
     "adam_update": (optim, (*(normal(4, 33_333)), 3, 1e-3, 0.9, 0.999, 1e-8, 0.0)),
 }
