@@ -1,6 +1,7 @@
 """The benchmark compares the same work on both sides, leaves no kernel out, and says how it was measured."""
 
 import json
+import math
 import subprocess
 import sys
 
@@ -29,12 +30,29 @@ def case(name="work", **options) -> Case:
 # ------------------------------------------------------------------------------------------------------------- measuring
 
 
-def test_contenders_take_turns_and_each_is_woken_before_it_is_timed(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """Time that passes only where work says so: ``clock[0]`` in seconds."""
+    now = [0.0]
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(measuring.time, "sleep", lambda seconds: None)
+    return now
+
+
+def test_contenders_take_turns_and_each_is_warm_before_it_is_timed(clock):
+    """What is slow runs once to warm up and once to be timed; what is quick runs until the time for either has passed."""
     log = []
-    times = interleave({"a": lambda: log.append("a"), "b": lambda: log.append("b")}, 3)
-    assert "".join(log) == "aabb" * 4  # one round to warm up
-    assert {name: len(values) for name, values in times.items()} == {"a": 3, "b": 3}
+
+    def work(name, seconds):
+        log.append(name)
+        clock[0] += seconds
+
+    quick = 2**-10  # these seconds add up without a rounding
+    times = interleave({"slow": lambda: work("s", 0.25), "quick": lambda: work("q", quick)}, 3)
+    warm, timed = math.ceil(measuring.WARM / quick), math.ceil(measuring.LEAST / quick)
+    turn = "ss" + "q" * (warm + timed)
+    assert "".join(log) == "s" + "q" * warm + turn * 3
+    assert times == {"slow": [250] * 3, "quick": [1e3 * quick] * 3}
 
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios_and_the_better_layout_is_the_peer(monkeypatch):
@@ -48,7 +66,7 @@ def test_a_ratio_is_the_median_of_the_rounds_ratios_and_the_better_layout_is_the
 
 
 def test_without_a_peer_there_is_no_ratio(monkeypatch):
-    monkeypatch.setattr(measuring.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(measuring, "interleave", lambda contenders, _: {name: [2.0] for name in contenders})
     row = measure(case(bytes=1e6), CEILINGS, False, 1)
     assert row.ratio is row.peer_ms is row.spread is None
     assert row.gbytes > 0

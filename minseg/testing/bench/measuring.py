@@ -59,22 +59,35 @@ class Ceilings:
     gbytes: float
 
 
+SLEEP, WARM, LEAST = 0.03, 0.01, 0.003
+"""Seconds: until another's threads have fallen asleep, of warming up, and that are timed at least."""
+
+
 def interleave(contenders: dict[str, Work], rounds: int) -> dict[str, list[float]]:
     """Milliseconds of each contender in each round; they take turns, after a round of warming up.
 
-    Each waits until the threads of whoever ran before have fallen asleep (OpenMP's spin for some 20 ms after their work), and wakes
-    its own by running once before it is timed.
+    Each waits until the threads of whoever ran before have fallen asleep (OpenMP's spin for some 20 ms after their work). Then it
+    warms up: Linux often wakes all threads on one core, and spreads them over the others only some milliseconds later. What is
+    quick is timed several times in a row.
     """
     times = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, work in contenders.items():
-            time.sleep(0.03)
-            work()
-            start = time.perf_counter()
-            work()
+            time.sleep(SLEEP)
+            _seconds_each(work, WARM)
             if turn:
-                times[name].append((time.perf_counter() - start) * 1e3)
+                times[name].append(_seconds_each(work, LEAST) * 1e3)
     return times
+
+
+def _seconds_each(work: Work, least: float) -> float:
+    """Do the work once, and again until ``least`` seconds have passed: their mean."""
+    start, count, passed = time.perf_counter(), 0, 0.0
+    while not count or passed < least:
+        work()
+        count += 1
+        passed = time.perf_counter() - start
+    return passed / count
 
 
 def measure(case: Case, ceilings: Ceilings, peer: bool, rounds: int) -> Row:
