@@ -7,6 +7,8 @@ import os
 
 import pytest
 
+from minseg.kernels import emulator
+
 ON_DEMAND = {
     "slow": "also run the full forms of checks that have a fast one",
     "browser": "also open the pages in headless Chromium",
@@ -33,3 +35,11 @@ def pytest_runtest_setup(item):
         reason = available_backends()["cupy"]
         if reason is not None:
             (pytest.fail if os.environ.get("MINSEG_REQUIRE_CUDA") == "1" else pytest.skip)(reason)
+
+
+@pytest.fixture(params=["emulator", pytest.param("cupy", marks=pytest.mark.gpu)])
+def device(request) -> str:
+    """The backend of each device: the emulator, and a GPU."""
+    if request.param == "emulator" and (reason := emulator.why_not()):
+        pytest.skip(reason)
+    return request.param

@@ -1,6 +1,6 @@
 """Training on a device: one copy there for each batch, nothing read back until it is shown or saved, and the same as on the CPU.
 
-The emulator stands for the device here; it is as strict as a GPU about what is where.
+The emulator is as strict as a GPU about what is where. What goes there and back is counted on it alone.
 """
 
 import math
@@ -21,10 +21,16 @@ from minseg.nn.losses import LOSSES, WEIGHTED
 from minseg.training import Progress, Trainer
 from minseg.weights import load_weights, save_weights
 
-pytestmark = pytest.mark.skipif(emulator.why_not() is not None, reason=str(emulator.why_not()))
-
 WAITING = ("get", "item", "tolist", "tobytes", "__bool__", "__int__", "__float__", "__index__")
 """The methods that bring values of an array to the host, and on a GPU wait for all that was launched before."""
+
+
+@pytest.fixture(autouse=True)
+def _emulated(request):
+    """All but the tests on a GPU need the emulator."""
+    reason = emulator.why_not()
+    if reason is not None and not request.node.get_closest_marker("gpu"):
+        pytest.skip(reason)
 
 
 @pytest.fixture
@@ -80,8 +86,8 @@ def losses_of_three_steps(backend: str) -> list[float]:
         return [value.item() for value in found]
 
 
-def test_a_unet_learns_what_it_learns_on_the_cpu():
-    np.testing.assert_allclose(losses_of_three_steps("emulator"), losses_of_three_steps("numba"), rtol=1e-4)
+def test_a_unet_learns_what_it_learns_on_the_cpu(device):
+    np.testing.assert_allclose(losses_of_three_steps(device), losses_of_three_steps("numba"), rtol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------------------------ traffic
@@ -145,10 +151,10 @@ def test_labels_are_checked_before_they_are_copied(traffic):
 
 
 @pytest.mark.parametrize("max_norm", [0.1, 100.0])
-def test_clipping_without_a_look_is_clipping(max_norm):
+def test_clipping_without_a_look_is_clipping(device, max_norm):
     gradients = [np.random.default_rng(k).standard_normal((3, k + 1)).astype(np.float32) for k in range(3)]
     found = {}
-    for backend, clip in (("numpy", optim.clip_grad_norm_), ("emulator", optim.clip_grad_norm_unseen_)):
+    for backend, clip in (("numpy", optim.clip_grad_norm_), (device, optim.clip_grad_norm_unseen_)):
         with use_backend(backend) as here:
             params = [Parameter(here.asarray(np.zeros_like(g))) for g in gradients]
             for p, g in zip(params, gradients):
@@ -159,9 +165,9 @@ def test_clipping_without_a_look_is_clipping(max_norm):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
-def test_clipping_without_a_look_spreads_nan():
+def test_clipping_without_a_look_spreads_nan(device):
     for bad in (np.nan, np.inf):
-        with use_backend("emulator") as here:
+        with use_backend(device) as here:
             p, q = Parameter(here.asarray(np.zeros(2))), Parameter(here.asarray(np.zeros(1)))
             p.grad, q.grad = here.asarray(np.array([1.0, bad])), here.asarray(np.ones(1))
             with np.errstate(invalid="ignore"):
@@ -169,8 +175,8 @@ def test_clipping_without_a_look_spreads_nan():
             assert not np.isfinite(p.grad.get()).all()
 
 
-def test_weights_move_between_device_and_host_through_files(tmp_path):
-    with use_backend("emulator"):
+def test_weights_move_between_device_and_host_through_files(device, tmp_path):
+    with use_backend(device):
         model = a_unet()
         save_weights(model, tmp_path / "model.safetensors")
         there = {name: array.get() for name, array in model.state_dict().items()}
@@ -182,11 +188,11 @@ def test_weights_move_between_device_and_host_through_files(tmp_path):
         np.testing.assert_array_equal(array, there[name], strict=True)
 
 
-def test_a_model_on_the_device_can_be_asked_what_one_on_the_host_can():
+def test_a_model_on_the_device_can_be_asked_what_one_on_the_host_can(device):
     """Its receptive field, large images by tiles, saliency, pruning: the answers are those of the CPU."""
     image = np.random.default_rng(0).standard_normal((1, 40, 72)).astype(np.float32)
     found = {}
-    for backend in ("numpy", "emulator"):
+    for backend in ("numpy", device):
         with use_backend(backend):
             model = a_unet()
             found[backend] = (
@@ -232,9 +238,9 @@ def a_trainer(out, steps: int = 8, loss=ops.cross_entropy, **options) -> Trainer
     return Trainer(model, optim.Adam(list(model.parameters()), lr=0.01), loss, loader, steps=steps, out=out, **options)
 
 
-def test_a_run_on_the_device_is_the_run_on_the_cpu(tmp_path):
+def test_a_run_on_the_device_is_the_run_on_the_cpu(device, tmp_path):
     histories = {}
-    for backend in ("numpy", "emulator"):
+    for backend in ("numpy", device):
         with use_backend(backend):
             trainer = a_trainer(tmp_path / backend)
             assert trainer.fit() is True
@@ -246,8 +252,8 @@ def test_a_run_on_the_device_is_the_run_on_the_cpu(tmp_path):
     )
 
 
-def test_a_run_that_is_resumed_on_the_device_is_the_same_bit_for_bit(tmp_path):
-    with use_backend("emulator"):
+def test_a_run_that_is_resumed_on_the_device_is_the_same_bit_for_bit(device, tmp_path):
+    with use_backend(device):
         whole = a_trainer(tmp_path / "whole")
         whole.fit()
         stopped = a_trainer(tmp_path / "parts", loss=lambda z, t: stop(z, t))
@@ -267,28 +273,28 @@ def test_a_run_that_is_resumed_on_the_device_is_the_same_bit_for_bit(tmp_path):
     assert all(one[name].tobytes() == other[name].tobytes() for name in one)
 
 
-def test_losses_stay_on_the_device_until_they_are_validated(tmp_path):
+def test_losses_stay_on_the_device_until_they_are_validated(device, tmp_path):
     known = []
 
     def loss(logits, labels):
         known.append(len(trainer.history["loss"]))
         return ops.cross_entropy(logits, labels)
 
-    with use_backend("emulator"):
+    with use_backend(device):
         trainer = a_trainer(tmp_path, loss=loss)
         trainer.fit()
     assert known == [0, 0, 0, 0, 4, 4, 4, 4]
     assert len(trainer.history["loss"]) == 8
 
 
-def test_losses_are_fetched_where_a_line_shows_them(tmp_path, capsys):
+def test_losses_are_fetched_where_a_line_shows_them(device, tmp_path, capsys):
     known = []
 
     def loss(logits, labels):
         known.append(len(trainer.history["loss"]))
         return ops.cross_entropy(logits, labels)
 
-    with use_backend("emulator"):
+    with use_backend(device):
         trainer = a_trainer(tmp_path, steps=20, loss=loss, validate_every=20, progress=True)
         trainer.fit()
     assert known == [step - step % 2 for step in range(20)]  # ten lines, one for every two steps
@@ -324,13 +330,13 @@ def test_the_time_of_a_step_is_that_of_its_work_not_of_queueing_it(tmp_path, mon
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_bad_loss_is_found_at_the_next_fetch_and_never_saved(tmp_path, bad):
+def test_a_bad_loss_is_found_at_the_next_fetch_and_never_saved(device, tmp_path, bad):
     """It happens at step 5; the checkpoint of step 4 stays, and so does the best state."""
 
     def loss(logits, labels):
         return ops.cross_entropy(logits, labels) * (bad if trainer.step == 5 else 1.0)
 
-    with use_backend("emulator"):
+    with use_backend(device):
         trainer = a_trainer(tmp_path, loss=loss)
         with pytest.raises(NonFiniteError, match=rf"the loss became {bad} at step 5; the last good state is kept in"):
             trainer.fit()
@@ -344,8 +350,8 @@ def test_a_bad_loss_is_found_at_the_next_fetch_and_never_saved(tmp_path, bad):
         assert len(resumed.history["loss"]) == 4
 
 
-def test_a_bad_weight_is_found_before_it_is_saved(tmp_path):
-    with use_backend("emulator"):
+def test_a_bad_weight_is_found_before_it_is_saved(device, tmp_path):
+    with use_backend(device):
         trainer = a_trainer(tmp_path, steps=4)
         step = trainer.optimizer.step
 
@@ -364,8 +370,8 @@ def test_a_bad_weight_is_found_before_it_is_saved(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:step")
-def test_a_batch_without_labels_keeps_its_place_among_the_losses(tmp_path):
-    with use_backend("emulator"):
+def test_a_batch_without_labels_keeps_its_place_among_the_losses(device, tmp_path):
+    with use_backend(device):
         trainer = a_trainer(tmp_path, steps=4)
         batch = trainer.loader.batch
         trainer.loader.batch = lambda step: (

@@ -25,6 +25,11 @@ from minseg.testing.launches import rungs
 here = partial(on_device, xp=xp)
 
 
+def on(device: str):
+    """What turns a kernel of this device into a function of host arrays."""
+    return partial(on_device, xp=backend.get(device).xp)
+
+
 @pytest.fixture(autouse=True)
 def _emulated(request):
     """All but the tests on a GPU need the emulator."""
@@ -47,10 +52,10 @@ def normal(*shape: int, dtype="float32") -> np.ndarray:
 # ------------------------------------------------------------------------------------------------- every case, every rung
 
 
-def in_domain(name: str, kernel, dtype: str, there=here):
+def in_domain(name: str, kernel, dtype: str, there=here, made=cases):
     """(case's name, arguments) of each case that the rung is made for; there must be one."""
     covered = 0
-    for case in cases(name):
+    for case in made(name):
         args = case.arguments(dtype)
         try:
             there(kernel)(*args)
@@ -95,8 +100,9 @@ def test_no_access_is_stray_or_raced_for(name: str, rung: str):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("name", "rung"), RUNGS)
 def test_conforms_on_a_gpu(name: str, rung: str, dtype: str):
-    there = partial(on_device, xp=backend.get("cupy").xp)
-    for case, args in in_domain(name, RUNGS[name, rung], dtype, there):
+    """The large cases too."""
+    there = on("cupy")
+    for case, args in in_domain(name, RUNGS[name, rung], dtype, there, cuda_cases):
         try:
             conform(name, there(RUNGS[name, rung]), args, rung)
         except AssertionError as failure:
@@ -107,20 +113,20 @@ def test_conforms_on_a_gpu(name: str, rung: str, dtype: str):
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)
-def test_the_rung_that_the_backend_chooses_conforms(name: str):
-    chosen = getattr(backend.get("emulator"), name)
-    for _, args in in_domain(name, chosen, "float32"):
-        conform(name, here(chosen), args)
+def test_the_rung_that_the_backend_chooses_conforms(device: str, name: str):
+    chosen, there = getattr(backend.get(device), name), on(device)
+    for _, args in in_domain(name, chosen, "float32", there):
+        conform(name, there(chosen), args)
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)
-def test_arrays_of_the_host_are_refused(name: str):
+def test_arrays_of_the_host_are_refused(device: str, name: str):
     """By the dispatcher, and by the kernels themselves where somebody calls them past it."""
     args = cases(name)[0].arguments("float32")
-    with pytest.raises(BackendError, match=r"ndarray, but the active backend 'emulator' works on"):
-        getattr(backend.get("emulator"), name)(*args)
+    with pytest.raises(BackendError, match=rf"ndarray, but the active backend '{device}' works on"):
+        getattr(backend.get(device), name)(*args)
     with pytest.raises(BackendError, match=r"a CUDA kernel got a numpy.ndarray; it works on arrays of CuPy"):
-        backend.get("emulator").implementation(PRIMITIVES[name])(*args)
+        backend.get(device).implementation(PRIMITIVES[name])(*args)
 
 
 # ------------------------------------------------------------------------------------------------ beyond the common cases
@@ -136,11 +142,11 @@ def test_several_blocks_and_what_else_the_common_cases_leave_out_conform(name: s
 
 
 @pytest.mark.parametrize("name", ["im2col", "col2im", "conv2d_grad_w", "linear", "relu", "adam_update"])
-def test_a_grid_shorter_than_the_array_is_walked_in_steps(name: str):
+def test_a_grid_shorter_than_the_array_is_walked_in_steps(device: str, name: str):
     with short_grids(), launching("checked"):
         for case in cuda_cases(name):
             for kernel in (RUNGS[key] for key in RUNGS if key[0] == name):
-                conform(name, here(kernel), case.arguments("float32"))
+                conform(name, on(device)(kernel), case.arguments("float32"))
 
 
 @pytest.mark.parametrize(("name", "rung"), [key for key in RUNGS if any(unaligned(key[0], RUNGS[key]))])
@@ -156,10 +162,10 @@ def test_arrays_that_begin_between_packs_are_read_one_by_one(name: str, rung: st
 
 
 @pytest.mark.parametrize("rung", norm.VARIANTS["batch_norm_stats"])
-def test_statistics_do_not_cancel_far_from_zero(rung: str):
+def test_statistics_do_not_cancel_far_from_zero(device: str, rung: str):
     """In float64 the mean of squares minus the squared mean would lose all sixteen digits of a variance of 1 about 1e8."""
     x = np.array([-1.0, 1.0]).repeat(2500).reshape(1, 1, 50, 100) + 1e8
-    mean, var = here(norm.VARIANTS["batch_norm_stats"][rung])(x)
+    mean, var = on(device)(norm.VARIANTS["batch_norm_stats"][rung])(x)
     assert (mean[0], var[0]) == (1e8, 1)
 
 

@@ -31,7 +31,7 @@ NETWORKS = {
 }
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
-both_backends = pytest.mark.parametrize("backend", ["numpy", "numba"])
+every_backend = pytest.mark.parametrize("backend", ["numpy", "numba", pytest.param("cupy", marks=pytest.mark.gpu)])
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +44,11 @@ def tiny(name, in_channels=2, num_classes=3, **options):
     return models.build(name, in_channels, num_classes, **{**NETWORKS[name][0], **options})
 
 
-def learner(name):
+def learner(name, backend="numpy"):
     """Wide enough to learn: without normalisation, a few channels that ReLU has switched off are lost for good."""
     wider = {"widths": (8, 8), "hidden": (16, 16)} if name in ("convnet", "net") else NETWORKS[name][0]
-    return models.build(name, 1, 2, **wider)
+    with use_backend(backend):
+        return models.build(name, 1, 2, **wider)
 
 
 def test_no_network_is_left_out():
@@ -55,7 +56,7 @@ def test_no_network_is_left_out():
 
 
 @every_network
-@both_backends
+@every_backend
 def test_gradients(name, backend):
     with use_backend(backend):
         report = check_gradients(tiny(name), (2, 2, 9, 7))
@@ -73,18 +74,18 @@ def test_nothing_moves_the_logits_against_the_image(name):
 
 
 @every_network
-@both_backends
+@every_backend
 def test_it_learns(name, backend):
-    found = losses(learner(name), backend, [squares(2, 24)] * 12, NETWORKS[name][1])
+    found = losses(learner(name, backend), backend, [squares(2, 24)] * 12, NETWORKS[name][1])
     assert found[-1] < 0.9 * found[0], found
 
 
 @pytest.mark.slow
 @every_network
-@both_backends
+@every_backend
 def test_it_learns_nuclei(name, backend):
     """60 steps on ever new crops: the last ten losses have a mean of less than 0.85 of the first ten's."""
-    found = losses(learner(name), backend, nuclei(60), NETWORKS[name][1])
+    found = losses(learner(name, backend), backend, nuclei(60), NETWORKS[name][1])
     assert np.mean(found[-10:]) < 0.85 * np.mean(found[:10]), found
 
 

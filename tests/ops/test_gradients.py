@@ -1,4 +1,4 @@
-"""Every public differentiable operation and every Function has a gradient check, and all of them pass on both backends."""
+"""Every public differentiable operation and every Function has a gradient check, and all of them pass on every backend."""
 
 import json
 from types import SimpleNamespace
@@ -25,9 +25,10 @@ def public_operations() -> set[str]:
 
 
 EMULATED = pytest.mark.skipif(emulator.why_not() is not None, reason=str(emulator.why_not()))
+BACKENDS = ["numpy", "numba", pytest.param("emulator", marks=EMULATED), pytest.param("cupy", marks=pytest.mark.gpu)]
 
 
-@pytest.mark.parametrize("backend", ["numpy", "numba", pytest.param("emulator", marks=EMULATED)])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", gradients.cases(), ids=lambda case: f"{case.operation}: {case.name}")
 def test_gradient(case, backend):
     with minseg.use_backend(backend):
