@@ -154,6 +154,10 @@ def figures(rng):
     yield viz.lines_figure(
         {"a name that is rather long": ([1, 2], [1, 10])}, "x", "y", "Lines", True, True, {"floor": 2.0}
     )
+    weights = np.linspace(-2, 2, 21)
+    bowl = weights**2 + 9 * weights[:, None] ** 2
+    paths = {f"momentum 0.9: 0.0001 and more {i}": rng.uniform(-2, 2, (9, 2)) for i in range(5)}
+    yield viz.descent_figure(weights, weights, bowl, paths, "one weight", "another weight", "Downhill")
     yield viz.bars_figure(names, {"IoU": [0.1, float("nan"), 1, 0.5], "Dice": [0.2, 0.3, 1, 0.6]}, "score", "Bars")
     yield viz.bars_figure(("a", "b"), {"time": [1e-3, 10.0]}, "s", form=".3g", log=True)
     yield viz.confusion_figure(rng.integers(0, 99, (4, 4)), names, "Confusion")

@@ -7,7 +7,14 @@ changes from run to run: the same input gives the same PNG.
 from minseg.viz.costs import CostPanel, cost_figure
 from minseg.viz.curves import curves_figure, robustness_figure
 from minseg.viz.growth import growth_figure
-from minseg.viz.lessons import bars_figure, confusion_figure, gallery_figure, lines_figure, matrices_figure
+from minseg.viz.lessons import (
+    bars_figure,
+    confusion_figure,
+    descent_figure,
+    gallery_figure,
+    lines_figure,
+    matrices_figure,
+)
 from minseg.viz.masks import (
     Row,
     colorize,
@@ -35,6 +42,7 @@ __all__ = [
     "confusion_figure",
     "cost_figure",
     "curves_figure",
+    "descent_figure",
     "displayable",
     "enlarge",
     "explanation_figure",

@@ -1,4 +1,4 @@
-"""Figures of the tutorials, eight inches wide: pictures side by side, matrices with their numbers, lines, bars."""
+"""Figures of the tutorials, eight inches wide: pictures side by side, matrices with their numbers, lines, paths, bars."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -125,6 +125,40 @@ def lines_figure(
         return figure
 
 
+def descent_figure(
+    across: np.ndarray,
+    up: np.ndarray,
+    loss: np.ndarray,
+    paths: Mapping[str, np.ndarray],
+    x_label: str = "",
+    y_label: str = "",
+    title: str = "",
+):
+    """Paths (S, 2) over the landscape loss (U, A) of two weights; between two contours lies a factor, so that valleys show.
+
+    across (A,) and up (U,) are the weights where the loss is known. A ring marks where each path starts, a disc where it ends.
+    """
+    levels = np.geomspace(max(loss.min(), 1e-3 * loss.max()), loss.max(), 14)
+    with style():
+        figure = new_figure(WIDTH, 4.6)
+        axes = figure.add_axes((0.09, 0.125, 0.62, 0.785))
+        axes.contourf(across, up, loss, levels, colors=["white", *_greys(len(levels) - 1)], extend="min")
+        axes.contour(across, up, loss, levels, colors=GREY, linewidths=0.6)
+        for number, (name, path) in enumerate(paths.items()):
+            color = _line(number)
+            axes.plot(*path.T, color=color, linewidth=1.8, marker=".", markersize=4, label=fill(name, 18))
+            axes.plot(*path[-1], color=color, marker="o", markersize=8, markeredgecolor="white", zorder=3)
+            axes.plot(*path[0], color=INK, marker="o", markersize=9, markerfacecolor="white", zorder=4)
+        axes.set_xlim(across[0], across[-1])
+        axes.set_ylim(up[0], up[-1])
+        axes.grid(visible=False)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.02, 1.02), borderaxespad=0)
+        _write_title(figure, title)
+        return figure
+
+
 def bars_figure(
     groups: Sequence[str],
     bars: Mapping[str, Sequence[float]],
@@ -186,6 +220,11 @@ _LINES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#22
 
 def _line(number: int) -> str:
     return _LINES[number % len(_LINES)]
+
+
+def _greys(count: int) -> list[str]:
+    """From white, for the lowest, to a grey on which lines in colour still stand out."""
+    return [f"{value:.3f}" for value in np.linspace(0.98, 0.7, count)]
 
 
 def _names_per_line(names: Sequence[str]) -> int:
