@@ -59,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     _add_robustness(commands)
     _add_compress(commands)
     _add_bench(commands)
+    _add_gpu_record(commands)
     _add_emulate(commands)
     _add_doctor(commands)
     return top
@@ -272,6 +273,17 @@ def _add_bench(commands) -> None:
     )
     command.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table for README")
     command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _add_gpu_record(commands) -> None:
+    text = "run the tests and benchmarks of the CUDA kernels on the GPU here, and write a dated record"
+    command = _command(commands, "gpu-record", gpu_record, text)
+    option = command.add_argument
+    option("--backend", choices=["cupy", "emulator"], default="cupy", help="emulator: to try the command without a GPU")
+    option("--no-tests", dest="tests", action="store_false", help="without the tests")
+    option("--no-benchmarks", dest="benchmarks", action="store_false", help="without the benchmarks")
+    option("--rounds", type=int, default=9, help="rounds in which all take turns (default 9)")
+    option("--out", type=Path, metavar="DIR", help="where to write (default: the project's kernels/cuda/records)")
 
 
 def _add_emulate(commands) -> None:
@@ -544,6 +556,13 @@ def bench(args) -> int:
     from minseg.testing import bench
 
     return bench.main(args)
+
+
+def gpu_record(args) -> int:
+    """``minseg gpu-record``"""
+    from minseg.testing import gpu_record
+
+    return gpu_record.main(args)
 
 
 def emulate(args) -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from minseg.testing import gpu_record
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -38,7 +40,14 @@ def test_the_house_is_as_drawn(path):
 def test_commands_exist(capsys):
     from minseg.cli import main
 
-    for command in re.findall(r"^\| `minseg (\w+)", README, re.MULTILINE):
+    for command in re.findall(r"^\| `minseg ([\w-]+)", README, re.MULTILINE):
         with pytest.raises(SystemExit) as ended:
             main([command, "--help"])
         assert ended.value.code == 0, command
+
+
+def test_the_newest_record_of_a_gpu_is_named_or_that_there_is_none():
+    newest = gpu_record.latest()
+    said = "have never run on real hardware" in README
+    assert said == (newest is None)
+    assert newest is None or f"({newest.relative_to(ROOT).as_posix()})" in README

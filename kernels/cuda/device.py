@@ -5,7 +5,9 @@ same on both. CuPy is imported when it is first used, never before.
 """
 
 import hashlib
-from collections.abc import Iterable
+import platform
+import time
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 
@@ -50,6 +52,14 @@ class Device:
         """The compiled kernel; compiling happens once for each file and dtype, when it is first asked for."""
         raise NotImplementedError
 
+    def seconds(self, work: Callable[[], object], count: int = 1) -> float:
+        """How long the device is busy with doing the work ``count`` times, once it has finished all that was queued before."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, str]:
+        """What a measurement means nothing without: the device's name and the software that drives it."""
+        raise NotImplementedError
+
 
 class EmulatorDevice(Device):
     """The CPU, one thread after the other."""
@@ -63,6 +73,15 @@ class EmulatorDevice(Device):
     @cache  # noqa: B019 (there is one device, for good)
     def kernel(self, file: str, kernel: str, real: str):
         return self._module(file, real).function(kernel)
+
+    def seconds(self, work: Callable[[], object], count: int = 1) -> float:
+        start = time.perf_counter()
+        for _ in range(count):
+            work()
+        return time.perf_counter() - start
+
+    def facts(self) -> dict[str, str]:
+        return {"device": f"the emulator, on {platform.machine()}"}
 
     @cache  # noqa: B019
     def _module(self, file: str, real: str) -> emulator.Module:
@@ -82,6 +101,29 @@ class CupyDevice(Device):
     def kernel(self, file: str, kernel: str, real: str):
         return self._module(file, real).get_function(kernel)
 
+    def seconds(self, work: Callable[[], object], count: int = 1) -> float:
+        """Between two events on the current stream, which PyTorch's default stream is as well."""
+        start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
+        start.record()
+        for _ in range(count):
+            work()
+        end.record()
+        end.synchronize()
+        return self.xp.cuda.get_elapsed_time(start, end) / 1e3
+
+    def facts(self) -> dict[str, str]:
+        runtime = self.xp.cuda.runtime
+        number = runtime.getDevice()
+        about = runtime.getDeviceProperties(number)
+        return {
+            "device": about["name"].decode(),
+            "architecture": f"sm_{about['major']}{about['minor']}",
+            "memory": f"{about['totalGlobalMem'] / 2**30:.0f} GiB",
+            "driver": f"CUDA {_version(runtime.driverGetVersion())}",
+            "runtime": f"CUDA {_version(runtime.runtimeGetVersion())}",
+            "CuPy": self.xp.__version__,
+        }
+
     @cache  # noqa: B019
     def _module(self, file: str, real: str):
         options = ("-std=c++17", f"-DREAL={REALS[real]}", f"-I{FOLDER}", f"-DHEADERS=0x{digest(FOLDER.glob('*.cuh'))}")
@@ -97,6 +139,11 @@ def digest(paths: Iterable[Path]) -> str:
     files = sorted(paths, key=lambda path: path.name)
     text = b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes()))
     return hashlib.sha256(text).hexdigest()[:12]
+
+
+def _version(number: int) -> str:
+    """12.8 of CUDA's 12080."""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _source(file: str) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Work = Callable[[], object]
+TakeTurns = Callable[[dict[str, Work], int], dict[str, list[float]]]
 
 
 @dataclass
@@ -90,10 +91,11 @@ def _seconds_each(work: Work, least: float) -> float:
     return passed / count
 
 
-def measure(case: Case, ceilings: Ceilings, peer: bool, rounds: int) -> Row:
-    """Time one case, in turn with the peer's layouts; the better of those is the peer."""
+def measure(case: Case, ceilings: Ceilings, peer: bool, rounds: int, take_turns: TakeTurns | None = None) -> Row:
+    """Time one case, in turn with the peer's layouts; the better of those is the peer. Turns: ``interleave``, or given."""
+    take_turns = take_turns or interleave
     contenders = {"ours": case.ours(), **(case.peer() if peer and case.peer else {})}
-    times = {name: np.array(values) for name, values in interleave(contenders, rounds).items()}
+    times = {name: np.array(values) for name, values in take_turns(contenders, rounds).items()}
     ours = times.pop("ours")
     row = Row(case.group, case.name, case.shape, float(np.median(ours)))
     if case.flops:

@@ -1,4 +1,5 @@
-"""The other side: the same work in PyTorch, in both of its memory layouts. Imports torch only when asked to work."""
+"""The other side: the same work in PyTorch, in both of its memory layouts, on its default device: inside
+``with torch.device("cuda"):`` a GPU. Imports torch only when asked to work."""
 
 from collections.abc import Callable
 
@@ -26,11 +27,18 @@ def layouts() -> dict:
     return {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
+def there(array: np.ndarray):
+    """The array as a tensor on PyTorch's default device."""
+    import torch
+
+    return torch.from_numpy(array).to(torch.get_default_device())
+
+
 def tensors(arrays, layout) -> list:
     """The arrays as tensors, batches of images in this layout."""
     import torch
 
-    found = [torch.from_numpy(array) for array in arrays]
+    found = [there(array) for array in arrays]
     return [t.contiguous(memory_format=layout if t.ndim == 4 else torch.contiguous_format) for t in found]
 
 
@@ -85,9 +93,9 @@ def training_step(model, images: np.ndarray, labels: np.ndarray) -> dict[str, Wo
     from minseg.testing.torch_peer import twin
 
     def work_in(layout):
-        network = twin(model).to(memory_format=layout)
+        network = twin(model).to(torch.get_default_device(), memory_format=layout)
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-        x, t = torch.from_numpy(images).contiguous(memory_format=layout), torch.from_numpy(labels)
+        x, t = there(images).contiguous(memory_format=layout), there(labels)
 
         def step():
             optimizer.zero_grad()
@@ -108,8 +116,8 @@ def inference(model, images: np.ndarray) -> dict[str, Work]:
     from minseg.testing.torch_peer import twin
 
     def work_in(layout):
-        network = twin(model).to(memory_format=layout).eval()
-        x = torch.from_numpy(images).contiguous(memory_format=layout)
+        network = twin(model).to(torch.get_default_device(), memory_format=layout).eval()
+        x = there(images).contiguous(memory_format=layout)
 
         def run():
             with torch.inference_mode():

@@ -21,7 +21,7 @@ PARAMETERS = 1 << 20
 class Arrays:
     """What kernels are called with: maps x (N, C, H, H), their gradients and statistics, weights, logits with labels, tokens."""
 
-    def __init__(self, N: int = 8, C: int = 16, H: int = 128, classes: int = 4):
+    def __init__(self, N: int = 8, C: int = 16, H: int = 128, classes: int = 4, parameters: int = PARAMETERS):
         rng = np.random.default_rng(0)
 
         def normal(*shape):
@@ -38,7 +38,7 @@ class Arrays:
         self.truth = (self.z > 0).astype(np.float32)
         self.p = np.exp(self.z) / np.exp(self.z).sum(1, keepdims=True)
         self.tokens, self.matrix, self.vector = normal(N * 256, 64), normal(64, 64), normal(64)
-        self.flat = [normal(PARAMETERS) for _ in range(3)]
+        self.flat = [normal(parameters) for _ in range(3)]
 
     @property
     def indices(self):
