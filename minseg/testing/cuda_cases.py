@@ -109,6 +109,12 @@ _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "ui
 def odd_cases(primitive: str) -> list[Case]:
     """Arguments that host code or a rung of its own has to treat apart."""
     match primitive:
+        case "batch_norm_stats":
+            return [Case("one channel of two blocks", lambda rng, dtype: (normal(rng, dtype, 1, 1, 65, 65),))]
+        case "softmax":
+            return [Case("more rows than threads", lambda rng, dtype: (normal(rng, dtype, THREADS + 1, 2), 1))]
+        case "adaptive_avg_pool2d":
+            return [Case("more outputs than threads", lambda rng, dtype: (normal(rng, dtype, 1, 1, 9, 173), (3, 86)))]
         case "max_pool2d":
             return [Case("halved, with NaN and ties", _halved_with_nan)]
         case "max_unpool2d":

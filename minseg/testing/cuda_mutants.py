@@ -42,8 +42,8 @@ from minseg.testing.launches import launches, rungs
 SECONDS = 3
 """Of the processor's time for one trial of one mutant: honest kernels need a tenth of a second."""
 
-ORDERS = ("ascending", "shuffled")
-"""The orders of threads that a mutant is tried in."""
+ROUNDS = (("float32", "ascending"), ("float64", "shuffled"))
+"""What a mutant is tried with, and in which order of threads; the second time if it survives the first."""
 
 # ----------------------------------------------------------------------------------------------------------------- trials
 
@@ -130,20 +130,20 @@ def _try(mutant: Mutant, host: str, kernel: str) -> None:
             spoiled[real] = emulator.Module(text, mutant.file, (f"REAL={device.REALS[real]}",)).function(name)
         return spoiled[real]
 
-    for order in ORDERS:
+    for real, order in ROUNDS:
         with launching("checked", order, seed=1), short_grids():
             try:
-                kernel_of(host, kernel, "float32")
+                kernel_of(host, kernel, real)
             except EmulatorError as error:
                 raise _DoesNotCompile from error
             device.EMULATOR.kernel = kernel_of
-            try_all(primitives_of()[host, kernel])
+            _try_all(primitives_of()[host, kernel], real)
 
 
-def try_all(which: Iterable[tuple[str, str]]) -> None:
+def _try_all(which: Iterable[tuple[str, str]], real: str) -> None:
     """AssertionError or EmulatorError if one of these rungs fails a trial; the process ends if one takes too long."""
     for name, rung in which:
-        for _, call, args in trials(name, rungs()[name, rung]):
+        for _, call, args in trials(name, rungs()[name, rung], real):
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             with contextlib.suppress(Unsupported):
                 conform(name, call, args, rung)
@@ -154,7 +154,8 @@ def _warm() -> None:
     build.runtime()
     with launching("checked"):
         for host, kernel in primitives_of():
-            device.EMULATOR.kernel(host, kernel, "float32")
+            for real, _ in ROUNDS:
+                device.EMULATOR.kernel(host, kernel, real)
 
 
 # ------------------------------------------------------------------------------------------------------------- all of them
