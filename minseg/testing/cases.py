@@ -128,6 +128,7 @@ CONVOLUTIONS = {
     "33 channels of 127 windows": Convolution((1, 5, 1, 127), (33, 5, 3, 1), padding=(1, 0), bias=False),
     "20 channels from 24": Convolution((1, 24, 5, 7), (20, 24, 2, 3), stride=(1, 2), padding=(1, 0)),
     "65 channels, grouped": Convolution((1, 10, 13, 12), (130, 5, 3, 1), padding=(1, 0), groups=2),
+    "from 65 channels": Convolution((1, 65, 3, 4), (2, 65, 2, 1)),
     "two channels of two pixels": Convolution((4, 2, 1, 2), (2, 2, 1, 1)),
     "two channels of one pixel": Convolution((5, 2, 1, 1), (2, 2, 1, 1), bias=False),
     "several parts of a sum": Convolution((5, 2, 23, 19), (3, 2, 3, 2), padding=(1, 1)),

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 
 from minseg.kernels import emulator
-from minseg.kernels.cuda import grid
+from minseg.kernels.cuda import conv, grid
 from minseg.kernels.cuda.grid import THREADS
 from minseg.testing.cases import Case, cases, normal
 from minseg.testing.conformance import on_device
@@ -26,8 +26,11 @@ EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 *
 
 @contextlib.contextmanager
 def short_grids() -> Iterator[None]:
-    """Inside the block a grid-stride loop has two blocks at most, and must walk where a million elements would be too few."""
-    with mock.patch.object(grid, "MOST_BLOCKS", 2):
+    """Inside the block a grid-stride loop has two blocks at most, and must walk where a million elements would be too few.
+
+    The naive convolutions are such loops, too, though they are launched with a thread for each element.
+    """
+    with mock.patch.object(grid, "MOST_BLOCKS", 2), mock.patch.object(conv, "over", grid.striding):
         yield
 
 

@@ -141,7 +141,9 @@ def test_several_blocks_and_what_else_the_common_cases_leave_out_conform(name: s
             conform(name, kernel, case.arguments("float32"), rung)
 
 
-@pytest.mark.parametrize("name", ["im2col", "col2im", "conv2d_grad_w", "linear", "relu", "adam_update"])
+@pytest.mark.parametrize(
+    "name", ["im2col", "col2im", "conv2d", "conv2d_grad_x", "conv2d_grad_w", "linear", "relu", "adam_update"]
+)
 def test_a_grid_shorter_than_the_array_is_walked_in_steps(device: str, name: str):
     with short_grids(), launching("checked"):
         for case in cuda_cases(name):
