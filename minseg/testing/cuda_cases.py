@@ -197,22 +197,31 @@ def trials(primitive: str, kernel: Callable, dtype="float32") -> Iterator[Trial]
     yield from unaligned(primitive, kernel, dtype)
 
 
-_COORDINATES = """
+_DIVISIONS = """
     extern "C" __global__ void coordinates(const index* i, int* column, int* row, index* plane, int rows, int columns) {
         index k = thread_number();
         Place place = place_of(i[k], rows, columns);
         column[k] = place.column;
         row[k] = place.row;
         plane[k] = place.plane;
+    }
+    extern "C" __global__ void quotients(const index* a, const index* b, index* result) {
+        index k = thread_number();
+        result[k] = quotient(a[k], b[k]);
     }"""
 
 
 def check_long_indices(common: str) -> None:
     """AssertionError unless this text of common.cuh divides indices right, on both sides of 32 bits."""
+    module = emulator.Module(common + _DIVISIONS, "common.cuh", ("REAL=float",))
     flat = np.array([0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**32 + 1, 10**12 + 7, 2**62], np.int64)
     column, row, plane = np.zeros(9, np.int32), np.zeros(9, np.int32), np.zeros(9, np.int64)
-    coordinates = emulator.Module(common + _COORDINATES, "common.cuh", ("REAL=float",)).function("coordinates")
-    coordinates((1,), (9,), (flat, column, row, plane, np.int32(70_001), np.int32(1_009)))
+    sizes = np.int32(70_001), np.int32(1_009)
+    module.function("coordinates")((1,), (9,), (flat, column, row, plane, *sizes))
     np.testing.assert_array_equal(column, flat % 1_009)
     np.testing.assert_array_equal(row, flat // 1_009 % 70_001)
     np.testing.assert_array_equal(plane, flat // (1_009 * 70_001))
+    a, b = (array.ravel().copy() for array in np.meshgrid(flat, flat[1:]))
+    result = np.zeros_like(a)
+    module.function("quotients")((1,), a.shape, (a, b, result))
+    np.testing.assert_array_equal(result, a // b)
