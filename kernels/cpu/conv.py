@@ -54,7 +54,7 @@ VARIANTS = {
 
 CHANNELS_ENOUGH = 8  # fewer on either side, and transforming the pixels costs more than the products that it saves; ...
 KERNELS_ENOUGH = 128  # ... so it does with few kernels, and ...
-TILES_ENOUGH = {"winograd_f4": 64, "winograd_f2": 128}  # ... with few tiles, transforming the kernels
+TILES_ENOUGH = {"winograd_f4": 16, "winograd_f2": 4}  # ... with few tiles, transforming the kernels
 
 
 def choose(dtype, images: int, ins: int, outs: int, size: Pair, kernel_size: Pair, stride: Pair, dilation: Pair) -> str:
