@@ -107,10 +107,14 @@ def col2im(cols, x_shape, kernel_size, stride, padding, dilation) -> Shape:
     return tuple(x_shape)
 
 
-def conv2d(x, w, b, stride, padding, dilation, groups) -> Shape:
-    expect_images("conv2d", x)
-    _conv_check("conv.corr2d", "conv2d", x.shape, w.shape, b, groups)
-    return (x.shape[0], w.shape[0], *_conv_output("conv2d", x.shape, w.shape[2:], stride, padding, dilation))
+def conv2d(x, w, b, stride, padding, dilation, groups, where: str = "conv2d", eq: str = "conv.corr2d") -> Shape:
+    expect_images(where, x)
+    _conv_check(eq, where, x.shape, w.shape, b, groups)
+    return (x.shape[0], w.shape[0], *_conv_output(where, x.shape, w.shape[2:], stride, padding, dilation))
+
+
+def conv2d_relu(x, w, b, stride, padding, dilation, groups) -> Shape:
+    return conv2d(x, w, b, stride, padding, dilation, groups, "conv2d_relu", "conv.corr2d_relu")
 
 
 def _conv_grad_check(

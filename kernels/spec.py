@@ -108,6 +108,11 @@ def conv2d(x: Floats, w: Floats, b: Floats | None, stride: Pair, padding: Pair, 
     """Cross-correlation of x (N, C, H, W) with w (O, C/groups, R, S), plus b (O,)."""
 
 
+@primitive("conv", "conv.corr2d_relu", shapes.conv2d_relu)
+def conv2d_relu(x: Floats, w: Floats, b: Floats | None, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """relu of conv2d in one pass; NaN stays NaN."""
+
+
 @primitive("conv", "conv.grad_x", shapes.conv2d_grad_x)
 def conv2d_grad_x(gy: Floats, w: Floats, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """Gradient of conv2d for its input."""

@@ -35,6 +35,7 @@ __all__ = [
     "conv2d_grad_b",
     "conv2d_grad_w",
     "conv2d_grad_x",
+    "conv2d_relu",
     "conv_transpose2d",
     "im2col",
 ]
@@ -48,8 +49,8 @@ RUNGS = {
 }
 
 VARIANTS = {
-    name: {rung: getattr(module, name) for rung, module in RUNGS.items()}
-    for name in ("conv2d", "conv2d_grad_x", "conv2d_grad_w", "conv_transpose2d")
+    name: {rung: getattr(module, name) for rung, module in RUNGS.items() if hasattr(module, name)}
+    for name in ("conv2d", "conv2d_relu", "conv2d_grad_x", "conv2d_grad_w", "conv_transpose2d")
 }
 
 CHANNELS_ENOUGH = 8  # fewer on either side, and transforming the pixels costs more than the products that it saves; ...
@@ -72,7 +73,7 @@ def choose(dtype, images: int, ins: int, outs: int, size: Pair, kernel_size: Pai
 def rung_of(primitive: str, *args) -> str:
     """The rung that computes a primitive on these arguments."""
     match primitive, args:
-        case "conv2d", (x, w, _, stride, _, dilation, groups):
+        case "conv2d" | "conv2d_relu", (x, w, _, stride, _, dilation, groups):
             images, outs, *size = shapes.conv2d(*args)
             ins, outs = w.shape[1], outs // groups
         case "conv2d_grad_x", (x, w, x_shape, stride, _, dilation, groups):
@@ -90,6 +91,12 @@ def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.corr2d"""
     args = x, w, b, stride, padding, dilation, groups
     return VARIANTS["conv2d"][rung_of("conv2d", *args)](*args)
+
+
+def conv2d_relu(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.corr2d_relu. Sums are compared with 0 before they leave the registers."""
+    args = x, w, b, stride, padding, dilation, groups
+    return VARIANTS["conv2d_relu"][rung_of("conv2d_relu", *args)](*args)
 
 
 def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):

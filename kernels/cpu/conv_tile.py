@@ -32,11 +32,10 @@ from minseg.kernels.cpu.conv_parts import (
     gather_row,
     pack_panels,
     product,
-    put_row,
     unpack_gradient,
 )
 from minseg.kernels.cpu.jit import kernel, parallel_kernel
-from minseg.kernels.cpu.simd import LANES, peek, pointer
+from minseg.kernels.cpu.simd import LANES, at_least, load, peek, pointer, poke, splat, store
 from minseg.kernels.spec import Pair, Shape
 
 STRIP_PIXELS = 1536  # outputs in a strip, if its rows fit ...
@@ -151,7 +150,21 @@ def pack_strip(x, s, n, images, i, rows, group, strip):
 
 
 @kernel
-def put_block(out, reach, s, target, f, n, images, i, rows, o, count, bias, y):
+def finish_row(source, at, bias, least, y, to, step, count):
+    """y[to + step j] = source[at + j] + bias, but at least ``least``, for j < count."""
+    if step == 1 and count >= LANES:
+        biases, leasts = splat(source, bias), splat(source, least)
+        for j in range(0, count, LANES):
+            v = min(j, count - LANES)  # the last vector may overlap the one before it
+            store(y, to + v, at_least(load(source, at + v) + biases, leasts))
+    else:
+        for j in range(count):
+            v = peek(source, at + j) + bias
+            poke(y, to + step * j, least if v <= least else v)  # NaN stays
+
+
+@kernel
+def put_block(out, reach, s, target, f, n, images, i, rows, o, count, bias, least, y):
     """Channels o ... o + count - 1 of a strip's output, plus bias, into their pixels of phase f."""
     out, y, bias = pointer(out), pointer(y), pointer(bias)
     a, b = f // min(target.step_j, target.W), f % min(target.step_j, target.W)
@@ -163,11 +176,11 @@ def put_block(out, reach, s, target, f, n, images, i, rows, o, count, bias, y):
             for r in range(rows):
                 to = plane + (target.step_i * (i + r) + a) * target.W + b
                 at = m * reach + (image * s.period + r) * s.pitch
-                put_row(out, at, peek(bias, o + m), y, to, target.step_j, columns)
+                finish_row(out, at, peek(bias, o + m), least, y, to, target.step_j, columns)
 
 
 @kernel
-def correlate_strip(job, x, s, offset, start, panels, bias, y, target, splits):
+def correlate_strip(job, x, s, offset, start, panels, bias, least, y, target, splits):
     """One strip of one group, and one share of its output channels."""
     O = target.channels // s.groups
     blocks = (O + CHANNELS - 1) // CHANNELS
@@ -190,14 +203,17 @@ def correlate_strip(job, x, s, offset, start, panels, bias, y, target, splits):
             p = CHANNELS * (k0 * blocks * s.groups + (group * blocks + block) * (k1 - k0))
             product(strip, origin, offset, k0, k1, length, panels, p, out, 0, reach)
             o, count = group * O + CHANNELS * block, min(CHANNELS, O - CHANNELS * block)
-            put_block(out, reach, s, target, f, n, images, i, rows, o, count, bias, y)
+            put_block(out, reach, s, target, f, n, images, i, rows, o, count, bias, least, y)
 
 
 @parallel_kernel
-def correlate(x, s, offset, start, panels, bias, y, target, splits):
-    """y[n, o, step_i i + a, step_j j + b] = bias[o] + sum_k w[f, o, k] strip[offset[f, k] + (i, j)], for each phase f = (a, b)."""
+def correlate(x, s, offset, start, panels, bias, least, y, target, splits):
+    """y[n, o, step_i i + a, step_j j + b] = bias[o] + sum_k w[f, o, k] strip[offset[f, k] + (i, j)], for each phase f = (a, b).
+
+    But at least ``least``.
+    """
     for job in prange(strips_in(s) * s.groups * splits):
-        correlate_strip(np.int64(job), x, s, offset, start, panels, bias, y, target, splits)
+        correlate_strip(np.int64(job), x, s, offset, start, panels, bias, least, y, target, splits)
 
 
 def splits_for(s: Strips, O: int) -> int:
@@ -205,7 +221,21 @@ def splits_for(s: Strips, O: int) -> int:
     return min(-(-O // 16), -(-JOBS // (strips_in(s) * s.groups)))
 
 
-def run(x, w, b, y, s: Strips, places, order, start, outs: int, out_step: int, in_step: int, step: Pair):
+def run(
+    x,
+    w,
+    b,
+    y,
+    s: Strips,
+    places,
+    order,
+    start,
+    outs: int,
+    out_step: int,
+    in_step: int,
+    step: Pair,
+    least: float = -np.inf,
+):
     """Pack the weights and correlate. w[group, out, in, tap] is found by the steps."""
     blocks = -(-outs // CHANNELS)
     panels = np.empty(len(order) * s.C * s.groups * blocks * CHANNELS, x.dtype)
@@ -213,17 +243,23 @@ def run(x, w, b, y, s: Strips, places, order, start, outs: int, out_step: int, i
     bias = np.zeros(outs * s.groups, x.dtype) if b is None else b
     offset = offsets(places, start, s.C, s.planes_i * s.planes_j * s.plane)
     target = Target(*y.shape[1:], *step)
-    correlate(x.ravel(), s, offset, start, panels, bias, y.reshape(-1), target, splits_for(s, outs))
+    least = x.dtype.type(least)
+    correlate(x.ravel(), s, offset, start, panels, bias, least, y.reshape(-1), target, splits_for(s, outs))
     return y
 
 
-def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int, least: float = -np.inf):
     """eq: conv.corr2d"""
     y = memory.empty(shapes.conv2d(x, w, b, stride, padding, dilation, groups), x.dtype)
     O, C, R, S = w.shape
     s, places = strips_of(x.shape, w.shape, stride, padding, dilation, groups)
     order, start = np.arange(R * S), np.array([0, R * S])
-    return run(x, w, b, y, s, places, order, start, O // groups, C * R * S, R * S, (1, 1))
+    return run(x, w, b, y, s, places, order, start, O // groups, C * R * S, R * S, (1, 1), least)
+
+
+def conv2d_relu(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.corr2d_relu"""
+    return conv2d(x, w, b, stride, padding, dilation, groups, least=0)
 
 
 def transposed(x, w, b, y_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):

@@ -402,7 +402,7 @@ def expect_domain(rung: str, dtype, kernel_size: Pair, stride: Pair, dilation: P
         )
 
 
-def run(rung: type[Tiles], x, w, b, y, groups: int, O: int, first: Pair, place: Weights):
+def run(rung: type[Tiles], x, w, b, y, groups: int, O: int, first: Pair, place: Weights, least: float = -np.inf):
     """Correlate x with w, O output channels of each group; y's first window begins at the pixel ``first``."""
     positions, C = (rung.m + 2) ** 2, x.shape[1] // groups
     most = TRANSFORMED_FLOATS // (positions * LANES * (vectors(C) + min(vectors(O), 3)))
@@ -413,16 +413,16 @@ def run(rung: type[Tiles], x, w, b, y, groups: int, O: int, first: Pair, place: 
     jobs = -(-t.N * t.down // t.rows) * groups
     splits = min(vectors(O), -(-2 * get_num_threads() // jobs))  # who computes a channel does not change its bits
     U = np.empty(positions * groups * C * t.outs, x.dtype)
-    least = x.dtype.type(-np.inf)
-    correlate(x.ravel(), w.ravel(), place, kernels_matrix(rung.m), t, U, bias.ravel(), least, y.reshape(-1), splits)
+    matrix, least = kernels_matrix(rung.m), x.dtype.type(least)
+    correlate(x.ravel(), w.ravel(), place, matrix, t, U, bias.ravel(), least, y.reshape(-1), splits)
     return y
 
 
-def conv2d(rung: type[Tiles], x, w, b, padding: Pair, groups: int, y_shape: Shape):
-    """eq: conv.corr2d"""
+def conv2d(rung: type[Tiles], x, w, b, padding: Pair, groups: int, y_shape: Shape, least: float = -np.inf):
+    """eq: conv.corr2d, and with 0 for ``least`` conv.corr2d_relu"""
     y = memory.empty(y_shape, x.dtype)
     O, C = len(w) // groups, w.shape[1]
-    return run(rung, x, w, b, y, groups, O, (-padding[0], -padding[1]), Weights(0, O * C * 9, C * 9, 9, 1))
+    return run(rung, x, w, b, y, groups, O, (-padding[0], -padding[1]), Weights(0, O * C * 9, C * 9, 9, 1), least)
 
 
 def transposed(rung: type[Tiles], x, w, b, padding: Pair, groups: int, y_shape: Shape):

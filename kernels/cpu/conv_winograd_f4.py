@@ -66,6 +66,13 @@ def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     return conv_winograd.conv2d(F4, x, w, b, padding, groups, y_shape)
 
 
+def conv2d_relu(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.corr2d_relu"""
+    expect_domain("winograd_f4", x.dtype, w.shape[2:], stride, dilation)
+    y_shape = shapes.conv2d(x, w, b, stride, padding, dilation, groups)
+    return conv_winograd.conv2d(F4, x, w, b, padding, groups, y_shape, least=0)
+
+
 def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.grad_x"""
     expect_domain("winograd_f4", gy.dtype, w.shape[2:], stride, dilation)

@@ -6,6 +6,7 @@ None of these choices has been timed on a card yet; they follow from how much a 
 import numpy as np
 
 from minseg.kernels import shapes
+from minseg.kernels.cuda.activation import relu
 from minseg.kernels.cuda.device import device_of
 from minseg.kernels.cuda.grid import MOST_ROWS, ceil_div, over, striding
 from minseg.kernels.spec import Pair, Shape
@@ -243,6 +244,11 @@ def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.corr2d"""
     chosen = rung(w.shape[0] // groups, w[0].size)
     return VARIANTS["conv2d"][chosen](x, w, b, stride, padding, dilation, groups)
+
+
+def conv2d_relu(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.corr2d_relu. A second launch; the rungs themselves know no ReLU."""
+    return relu(conv2d(x, w, b, stride, padding, dilation, groups))
 
 
 def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):

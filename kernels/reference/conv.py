@@ -54,6 +54,11 @@ def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     return y if b is None else y + b[:, None, None]
 
 
+def conv2d_relu(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """eq: conv.corr2d_relu. np.maximum hands NaN on."""
+    return np.maximum(conv2d(x, w, b, stride, padding, dilation, groups), 0)
+
+
 def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.grad_x. The transpose of conv2d: gy through w', then col2im."""
     N, O, I, J = gy.shape

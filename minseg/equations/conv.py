@@ -116,6 +116,22 @@ EQUATIONS = (
         note="x = 0 outside; rows and columns may have their own stride, dilation and padding.",
     ),
     Equation(
+        id="conv.corr2d_relu",
+        title="cross-correlation and the rectified linear unit after it, in one pass",
+        latex=(
+            r"y_{n,o,i,j} = \max\left(0, b_{o} + "
+            r"\sum_{c=0}^{C-1}\sum_{p=0}^{R-1}\sum_{q=0}^{S-1} w_{o,c,p,q}\, x_{n,c,si+dp-P,sj+dq-P}\right)"
+        ),
+        symbols=(X, W, B, STRIDE, DILATION, PADDING, *sizes("CRS")),
+        sources=(paper("act.relu of conv.corr2d"),),
+        operations=("minseg.ops.conv2d_relu",),
+        primitives=("conv2d_relu",),
+        note=(
+            "Computed together they write the map once. A network in use has it wherever batch normalisation is folded into a "
+            "convolution (norm.fold_weight). Its gradients are those of conv.corr2d, given act.relu_grad of the cotangent."
+        ),
+    ),
+    Equation(
         id="conv.true2d",
         title="true convolution, with the kernel rotated",
         latex=r"y_{i,j} = \sum_{p=0}^{R-1}\sum_{q=0}^{S-1} w_{p,q}\, x_{i-p,j-q}",

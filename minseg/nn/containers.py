@@ -2,6 +2,7 @@
 
     BatchNorm2d, ReLU       ``ops.batch_norm_relu``: the map is read and written once, and none is kept for ReLU
     Conv2d, BatchNorm2d     in evaluation and without gradients: one convolution, with the normalisation in its kernels and bias
+    Conv2d, ReLU            without gradients: ``ops.conv2d_relu``, also behind a normalisation that is in the convolution
 
 Nothing else changes: the modules, their state and their names stay what they are. Only plain layers are joined, so whoever looks at
 a layer's output (``minseg.explain.record`` puts another ``forward`` in its place) or writes a subclass finds it run by itself.
@@ -32,13 +33,22 @@ def feed(x, *modules: Module):
         if _is_plain(first, BatchNorm2d) and _is_plain(second, ReLU):
             waiting.pop(0)
             x = first.with_relu(x)
-        elif _is_plain(first, Conv2d) and _is_plain(second, BatchNorm2d) and _can_fold(x, first, second):
-            waiting.pop(0)
-            w, b = map(Tensor, fold_batch_norm(first, second))
-            x = ops.conv2d(x, w, b, first.stride, first.padding, first.dilation, first.groups)
+        elif _is_plain(first, Conv2d) and not _records(x, *first.parameters()):
+            x = _convolve(x, first, waiting)
         else:
             x = first(x)
     return x
+
+
+def _convolve(x, layer: Conv2d, waiting: list[Module]) -> Tensor:
+    """x through the layer and those behind it that one convolution can do as well: they are taken off those that wait."""
+    w, b, convolve = layer.weight, layer.bias, ops.conv2d
+    if waiting and _is_plain(waiting[0], BatchNorm2d) and _can_fold(layer, waiting[0]):
+        w, b = map(Tensor, fold_batch_norm(layer, waiting.pop(0)))
+    if waiting and _is_plain(waiting[0], ReLU):
+        waiting.pop(0)
+        convolve = ops.conv2d_relu
+    return convolve(x, w, b, layer.stride, layer.padding, layer.dilation, layer.groups)
 
 
 @implements("norm.fold_weight")
@@ -77,13 +87,18 @@ def fold_batch_norm(convolution: Conv2d, norm: BatchNorm2d) -> tuple:
     )
 
 
-def _can_fold(x: Tensor, convolution: Conv2d, norm: BatchNorm2d) -> bool:
+def _records(*tensors: Tensor) -> bool:
+    """Whether an operation on them is recorded for gradients."""
+    return is_grad_enabled() and any(getattr(t, "requires_grad", False) for t in tensors)
+
+
+def _can_fold(convolution: Conv2d, norm: BatchNorm2d) -> bool:
     """Whether folding changes nothing but roundings. What is in error is left to the layers, which say so."""
     parameters = [*convolution.parameters(), *norm.parameters()]
-    wanted = is_grad_enabled() and any(t.requires_grad for t in (x, *parameters))
     statistics = norm.running_mean, norm.running_var
     fits = convolution.out_channels == norm.num_features and len({a.dtype for a in (*parameters, *statistics)}) == 1
-    return not norm.training and not wanted and fits and not is_negative_somewhere(norm.running_var)
+    unused = norm.training or _records(*norm.parameters()) or not fits
+    return not unused and not is_negative_somewhere(norm.running_var)
 
 
 def _is_plain(module: Module | None, layer: type[Module]) -> bool:

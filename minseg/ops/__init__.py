@@ -2,7 +2,7 @@
 
 from minseg.ops.activation import relu, sigmoid, tanh
 from minseg.ops.attention import scaled_dot_product_attention
-from minseg.ops.conv import conv2d, conv_transpose2d
+from minseg.ops.conv import conv2d, conv2d_relu, conv_transpose2d
 from minseg.ops.dropout import dropout, dropout2d
 from minseg.ops.linear import linear
 from minseg.ops.loss import (
@@ -37,6 +37,7 @@ __all__ = [
     "batch_norm_training",
     "binary_cross_entropy_with_logits",
     "conv2d",
+    "conv2d_relu",
     "conv_transpose2d",
     "cross_entropy",
     "dice_loss",

@@ -1,4 +1,4 @@
-"""Convolution and transposed convolution: each is the other's gradient."""
+"""Convolution and transposed convolution: each is the other's gradient. And convolution with the ReLU after it."""
 
 from minseg.autograd import Function, Tensor
 from minseg.implements import implements
@@ -27,6 +27,22 @@ class Conv2d(Function):
         if self.needs[2]:
             gb = self.kernels.conv2d_grad_b(gy)  # eq: conv.grad_b
         return gx, gw, gb
+
+
+class Conv2dReLU(Conv2d):
+    equation = "conv.corr2d_relu"
+
+    def forward(self, x, w, b, *, stride, padding, dilation, groups):
+        self.window = stride, padding, dilation, groups
+        self.x_shape, self.w_shape = x.shape, w.shape
+        y = self.kernels.conv2d_relu(x, w, b, *self.window)
+        self.save(x=x if self.needs[1] else None, w=w if self.needs[0] else None, y=y)
+        return y
+
+    def backward(self, gy):
+        gy = self.kernels.relu_grad_x(gy, self.saved.y)  # eq: act.relu_grad
+        self.done_with("y")
+        return super().backward(gy)
 
 
 class ConvTranspose2d(Function):
@@ -120,6 +136,67 @@ def conv2d(x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, d
         padding=pair(padding, "conv2d: padding"),
         dilation=pair(dilation, "conv2d: dilation"),
         groups=integer(groups, "conv2d: groups"),
+    )
+
+
+@implements("conv.corr2d_relu")
+def conv2d_relu(
+    x: Tensor, w: Tensor, b: Tensor | None = None, stride=1, padding=0, dilation=1, groups: int = 1
+) -> Tensor:
+    r"""Cross-correlate images with kernels and set negative values to 0, in one pass.
+
+    Equation ``conv.corr2d_relu``
+    -----------------------------
+    .. math::
+        y_{n,o,i,j} = \max\left(0, b_{o} +
+            \sum_{c=0}^{C-1}\sum_{p=0}^{R-1}\sum_{q=0}^{S-1} w_{o,c,p,q}\, x_{n,c,si+dp-P,sj+dq-P}\right)
+
+    Parameters
+    ----------
+    x, w, b : Tensor
+    stride, padding, dilation, groups
+        All as in ``conv2d``.
+
+    Returns
+    -------
+    Tensor (N, O, H', W')
+        The size of ``conv2d``; no value is negative, and NaN stays NaN.
+
+    Gradients
+    ---------
+    Those of ``conv2d`` with ``act.relu_grad`` of the cotangent; 0 at the kink.
+
+    Raises
+    ------
+    ShapeError, ArgumentError, DtypeError, BackendError
+        As ``conv2d``.
+
+    Cost
+    ----
+    That of ``conv2d``: the comparison with 0 happens where the sum is. Keeps y, as ``relu`` does, where a gradient is needed.
+
+    Source
+    ------
+    Not in the documents: ``conv.corr2d`` followed by ``act.relu``, each of which is.
+
+    Examples
+    --------
+    >>> import numpy as np, minseg
+    >>> x, w = minseg.tensor(np.array([[[[-1.0, 2.0]]]])), minseg.tensor(np.full((1, 1, 1, 1), 3.0))
+    >>> conv2d_relu(x, w).data[0, 0].tolist()
+    [[0.0, 6.0]]
+    """
+    expect_tensor(x, "conv2d_relu: x")
+    expect_tensor(w, "conv2d_relu: w")
+    optional_tensor(b, "conv2d_relu: b")
+    return Conv2dReLU.apply(
+        x,
+        w,
+        b,
+        stride=pair(stride, "conv2d_relu: stride"),
+        padding=pair(padding, "conv2d_relu: padding"),
+        dilation=pair(dilation, "conv2d_relu: dilation"),
+        groups=integer(groups, "conv2d_relu: groups"),
     )
 
 

@@ -135,7 +135,7 @@ CONVOLUTIONS = {
 } | {f"width {width}": Convolution((1, 2, 5, width), (5, 2, 3, 3), padding=(1, 1)) for width in WIDTHS}
 
 
-@cases_of("im2col", "col2im", "conv2d", "conv2d_grad_x", "conv2d_grad_w", "conv2d_grad_b")
+@cases_of("im2col", "col2im", "conv2d", "conv2d_relu", "conv2d_grad_x", "conv2d_grad_w", "conv2d_grad_b")
 def _convolution_cases(primitive: str) -> Iterator[Case]:
     def build(c: Convolution, rng, dtype) -> tuple:
         def x():
@@ -153,7 +153,7 @@ def _convolution_cases(primitive: str) -> Iterator[Case]:
                 return x(), *unfold
             case "col2im":
                 return normal(rng, dtype, *shapes.im2col(x(), *unfold)), c.x, *unfold
-            case "conv2d":
+            case "conv2d" | "conv2d_relu":
                 return x(), w(), normal(rng, dtype, c.w[0]) if c.bias else None, *c.window
             case "conv2d_grad_x":
                 return gy(), w(), c.x, *c.window
@@ -162,8 +162,15 @@ def _convolution_cases(primitive: str) -> Iterator[Case]:
             case "conv2d_grad_b":
                 return (gy(),)
 
+    def build_with_nan(c: Convolution, rng, dtype) -> tuple:
+        x, *rest = build(c, rng, dtype)
+        x[0, 0, 0, 0] = np.nan
+        return x, *rest
+
     for name, convolution in CONVOLUTIONS.items():
         yield Case(name, partial(build, convolution))
+    if primitive == "conv2d_relu":
+        yield Case("NaN in a corner", partial(build_with_nan, CONVOLUTIONS["5x3"]))
 
 
 @dataclass(frozen=True)

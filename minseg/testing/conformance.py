@@ -69,6 +69,7 @@ def _meetings(values, indices, shape) -> int:
 FAN_IN: dict[str, Callable[..., int]] = {
     "col2im": lambda cols, x_shape, kernel_size, *_: math.prod(kernel_size),
     "conv2d": lambda x, w, b, *_: w[0].size + 1,
+    "conv2d_relu": lambda x, w, b, *_: w[0].size + 1,  # ReLU brings no two values further apart
     "conv2d_grad_x": lambda gy, w, x_shape, stride, padding, dilation, groups: w[:, 0].size // groups,
     "conv2d_grad_w": lambda gy, *_: gy[:, 0].size,
     "conv2d_grad_b": lambda gy: gy[:, 0].size,
@@ -156,7 +157,7 @@ def winograd_bound(name: str, m: int, args: tuple):
     """4 sqrt(K) u times the magnitudes that roundings meet, for a primitive computed with tiles of m x m outputs; without the u."""
     args = _change_floats(name, args, lambda array: np.abs(array.astype(np.float64)))
     match name, args:
-        case "conv2d", (x, w, b, _, padding, _, groups):
+        case "conv2d" | "conv2d_relu", (x, w, b, _, padding, _, groups):
             size = PRIMITIVES[name].shape_rule(*args)[2:]
             sizes, K = _winograd_correlation(m, x, w, b, (-padding[0], -padding[1]), size, groups)
         case "conv2d_grad_x", (gy, w, x_shape, _, padding, _, groups):

@@ -162,6 +162,13 @@ def positive(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.uniform(0.5, 2.0, shape)
 
 
+def _middle(x: np.ndarray) -> np.ndarray:
+    """For each channel the number halfway between its two middle values: a place for the kink of ReLU that meets none of them."""
+    ordered = np.sort(x.swapaxes(0, 1).reshape(x.shape[1], -1))
+    half = ordered.shape[1] // 2
+    return ordered[:, half - 1 : half + 1].mean(axis=1)
+
+
 # conv.py
 
 
@@ -172,6 +179,18 @@ def _conv2d(rng):
     yield "stride, padding, dilation, groups", partial(ops.conv2d, **window), {"x": x, "w": w, "b": b}
     yield "without a bias", partial(ops.conv2d, padding=1), {"x": x[:1, :2], "w": w[:1]}
     yield "one pixel", ops.conv2d, {"x": x[:1, :2, :1, :1], "w": w[:2, :, :1, :1], "b": b[:2]}
+
+
+@cases_of("conv2d_relu")
+def _conv2d_relu(rng):
+    """With a bias for each channel that puts no output near the kink: halfway between the two middle ones."""
+    window = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 2}
+    x, w = rng.standard_normal((2, 4, 5, 6)), rng.standard_normal((6, 2, 3, 2))
+    with minseg.use_backend("numpy"):
+        y = ops.conv2d(Tensor(x), Tensor(w), **window).numpy()
+    yield "stride, padding, dilation, groups", partial(ops.conv2d_relu, **window), {"x": x, "w": w, "b": -_middle(y)}
+    x, w = spaced(rng, 2, 1, 3, 4), positive(rng, 1, 1, 1, 1)
+    yield "without a bias", ops.conv2d_relu, {"x": x, "w": w}
 
 
 @cases_of("conv_transpose2d")
@@ -297,13 +316,6 @@ def _batch_norm(rng):
     for training in (True, False):
         name = "in training" if training else "in evaluation"
         yield name, lambda x, w, b, t=training: ops.batch_norm(x, mean, var, w, b, training=t)[0], inputs
-
-
-def _middle(x: np.ndarray) -> np.ndarray:
-    """For each channel the number halfway between its two middle values: a place for the kink of ReLU that meets none of them."""
-    ordered = np.sort(x.swapaxes(0, 1).reshape(x.shape[1], -1))
-    half = ordered.shape[1] // 2
-    return ordered[:, half - 1 : half + 1].mean(axis=1)
 
 
 @cases_of("batch_norm_relu")

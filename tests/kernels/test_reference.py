@@ -368,6 +368,13 @@ def test_batch_norm_without_weight_and_bias():
             np.testing.assert_array_equal(a, b)
 
 
+def test_conv2d_relu_is_conv2d_and_then_relu():
+    args = random(2, 4, 7, 6), random(6, 2, 3, 2, seed=1), random(6, seed=2), (2, 1), (1, 2), (1, 2), 2
+    y = conv.conv2d(*args)
+    assert y.min() < 0 < y.max()
+    np.testing.assert_array_equal(conv.conv2d_relu(*args), activation.relu(y))
+
+
 @pytest.mark.parametrize(
     ("plain", "fused"),
     [(norm.batch_norm_grad, norm.batch_norm_relu_grad), (norm.batch_norm_eval_grad, norm.batch_norm_relu_eval_grad)],

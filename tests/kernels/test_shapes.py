@@ -56,6 +56,8 @@ ERRORS = [
     ("conv2d", (X, W, None, ONE, ZERO, ONE, 2), ArgumentError,
      "conv2d: groups=2 must divide the 3 input and the 6 output channels; x (2, 3, 8, 8), w (6, 3, 3, 3) [conv.corr2d]"),
     ("conv2d", (X, W, None, ONE, ZERO, ONE, 0), ArgumentError, "conv2d: groups=0 must divide ~"),
+    ("conv2d_relu", (X, W, f(5), *WINDOW), ShapeError,
+     "conv2d_relu: b must have shape (6,) for w (6, 3, 3, 3), got (5,) [conv.corr2d_relu]"),
     ("conv2d", (X, W, f(5), *WINDOW), ShapeError, "conv2d: b must have shape (6,) for w (6, 3, 3, 3), got (5,) [conv.corr2d]"),
     ("conv2d", (X, f(6, 3, 3, 10), None, *WINDOW), ShapeError, "conv2d: the output would be 6x-1; ~ [conv.size]. ~"),
     ("conv2d", (X, W, None, ONE, (-1, 0), ONE, 1), ArgumentError, "conv2d: padding must be at least 0, got (-1, 0)"),

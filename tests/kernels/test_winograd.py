@@ -25,6 +25,7 @@ def arguments(N, C, O, size, padding=(1, 1), groups=1):
     gy = random(N, O, *(s + 2 * p - 2 for s, p in zip(size, padding)), seed=3)
     return {
         "conv2d": (x, w, b, *window, groups),
+        "conv2d_relu": (x, w, b, *window, groups),
         "conv2d_grad_x": (gy, w, x.shape, *window, groups),
         "conv2d_grad_w": (gy, x, w.shape, *window, groups),
         "conv_transpose2d": (gy, w, random(C, seed=4), *window[:2], (0, 0), (1, 1), groups),
@@ -123,7 +124,7 @@ def test_a_wrong_constant_exceeds_the_bound(m, which, place):
 
 
 @pytest.mark.parametrize("rung", WINOGRAD)
-@pytest.mark.parametrize("primitive", ["conv2d", "conv2d_grad_x", "conv2d_grad_w", "conv_transpose2d"])
+@pytest.mark.parametrize("primitive", ["conv2d", "conv2d_relu", "conv2d_grad_x", "conv2d_grad_w", "conv_transpose2d"])
 def test_a_forgotten_channel_row_or_column_exceeds_the_bound(rung, primitive):
     args = arguments(2, 9, 9, (13, 18))[primitive]
     for cut in (np.s_[:, -1:], np.s_[:, :, -1:], np.s_[..., -1:]):

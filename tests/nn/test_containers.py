@@ -1,5 +1,7 @@
 """Modules in turn: neighbours that are computed together give what each gives by itself, and nobody who looks can tell."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -137,8 +139,14 @@ def test_folding_changes_nothing_but_roundings(case, dtype):
 
 def convolutions_with_a_bias(monkeypatch) -> list[bool]:
     """Whether each convolution from here on has a bias; those in ``a_stack`` have none but the last, unless they are folded."""
-    seen, conv2d = [], ops.conv2d
-    monkeypatch.setattr(ops, "conv2d", lambda x, w, b, *window: seen.append(b is not None) or conv2d(x, w, b, *window))
+    seen = []
+
+    def watched(convolve, x, w, b, *window):
+        seen.append(b is not None)
+        return convolve(x, w, b, *window)
+
+    for convolve in (ops.conv2d, ops.conv2d_relu):
+        monkeypatch.setattr(ops, convolve.__name__, partial(watched, convolve))
     return seen
 
 
@@ -204,3 +212,58 @@ def test_what_cannot_be_folded_is_refused_as_without_folding(spoil, error, messa
     spoil(stack)
     with no_grad(), pytest.raises(error, match=message):
         stack(images())
+
+
+# ------------------------------------------------------------------------------------------- convolution and ReLU
+
+
+def rectified(monkeypatch) -> list:
+    """The kernels' shapes of each convolution from here on that is computed together with a ReLU."""
+    seen, convolve = [], ops.conv2d_relu
+    monkeypatch.setattr(ops, "conv2d_relu", lambda x, w, *rest: seen.append(w.shape) or convolve(x, w, *rest))
+    return seen
+
+
+@BACKENDS
+def test_convolution_and_relu_together_give_the_bits_that_they_give_alone(backend, monkeypatch):
+    seen = rectified(monkeypatch)
+    with use_backend(backend), no_grad():
+        x = tensor(np.random.default_rng(5).standard_normal((2, 16, 9, 20)).astype(np.float32))
+        for layer in (
+            nn.Conv2d(16, 16, 3, padding=1),
+            nn.Conv2d(16, 3, (1, 2), stride=2),
+            nn.Conv2d(16, 8, 3, groups=8),
+        ):
+            layer.bias.data = np.random.default_rng(6).standard_normal(layer.out_channels).astype(np.float32)
+            together, alone = nn.Sequential(layer, nn.ReLU())(x).data, ops.relu(layer(x)).data
+            assert together.tobytes() == alone.tobytes()
+            assert 0 < (together > 0).mean() < 1
+    assert seen == [(16, 16, 3, 3), (3, 16, 1, 2), (8, 2, 3, 3)]
+
+
+def test_they_are_computed_together_where_nothing_is_recorded(monkeypatch):
+    seen = rectified(monkeypatch)
+    stack, x = nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU(), nn.Conv2d(3, 2, 1), nn.Tanh(), nn.Conv2d(2, 2, 1)), images()
+    stack(x)
+    assert not seen
+    with no_grad():
+        stack(x)
+        a_stack().eval()(x)  # with a normalisation between them that is folded away
+        a_stack().train()(x)  # where it is not
+    assert seen == [(3, 2, 1, 1), (3, 2, 3, 3)]
+
+
+def test_a_relu_that_is_recorded_or_a_subclass_is_run_by_itself(monkeypatch):
+    class Leaky(nn.ReLU):
+        def forward(self, x):
+            return ops.relu(x) - 0.1 * ops.relu(-x)
+
+    x, seen = images(), rectified(monkeypatch)
+    with no_grad():
+        for relu in (Leaky(), nn.ReLU()):
+            stack = nn.Sequential(nn.Conv2d(2, 3, 1, rng=np.random.default_rng(0)), relu)
+            with explain.record(stack, "1") as outputs:
+                y = stack(x)
+            assert np.array_equal(y.data, relu(stack[0](x)).data)
+            assert np.array_equal(outputs["1"][0].data, y.data)
+    assert not seen

@@ -103,6 +103,11 @@ PAIRS = {
         lambda x, w, b: F.conv2d(x, w, b, **WINDOW),
         [MAPS, (6, 2, 3, 2), (6,)],
     ),
+    "conv2d_relu": Pair(
+        lambda x, w, b: ops.conv2d_relu(x, w, b, **WINDOW),
+        lambda x, w, b: F.relu(F.conv2d(x, w, b, **WINDOW)),
+        [MAPS, (6, 2, 3, 2), (6,)],
+    ),
     "conv2d, one pixel": Pair(ops.conv2d, F.conv2d, [(1, 1, 1, 1), (1, 1, 1, 1), (1,)]),
     "conv2d, 3x3 padding 1": Pair(
         lambda x, w: ops.conv2d(x, w, padding=1),

@@ -126,6 +126,7 @@ VOID = np.full((2, 4, 4), 255)
 
 PROVOKED = {
     "conv2d": [lambda: ops.conv2d(zeros(2, 3, 8, 8), zeros(6, 4, 3, 3))],
+    "conv2d_relu": [],
     "conv_transpose2d": [
         lambda: ops.conv_transpose2d(zeros(2, 3, 4, 4), zeros(3, 2, 2, 2), stride=2, output_padding=2),
     ],
@@ -267,7 +268,7 @@ def provoked_messages(name: str) -> set[tuple[str, str]]:
 def test_each_message_that_is_promised_is_raised(name, backend):
     with minseg.use_backend(backend):
         assert provoked_messages(name) == documented_messages(name)
-    assert name in ("batch_norm", "batch_norm_relu") or PROVOKED[name]  # these refer to others
+    assert name in ("batch_norm", "batch_norm_relu", "conv2d_relu") or PROVOKED[name]  # these refer to others
 
 
 def test_every_message_is_one_line():
@@ -279,6 +280,9 @@ TENSORS = {
     "conv2d: x": lambda x: ops.conv2d(x, zeros(1, 1, 1, 1)),
     "conv2d: w": lambda w: ops.conv2d(zeros(1, 1, 1, 1), w),
     "conv2d: b": lambda b: ops.conv2d(zeros(1, 1, 1, 1), zeros(1, 1, 1, 1), b),
+    "conv2d_relu: x": lambda x: ops.conv2d_relu(x, zeros(1, 1, 1, 1)),
+    "conv2d_relu: w": lambda w: ops.conv2d_relu(zeros(1, 1, 1, 1), w),
+    "conv2d_relu: b": lambda b: ops.conv2d_relu(zeros(1, 1, 1, 1), zeros(1, 1, 1, 1), b),
     "conv_transpose2d: b": lambda b: ops.conv_transpose2d(zeros(1, 1, 1, 1), zeros(1, 1, 1, 1), b),
     "max_pool2d: x": lambda x: ops.max_pool2d(x, 1),
     "max_unpool2d: x": lambda x: ops.max_unpool2d(x, np.zeros((1, 1, 1, 1), int), 1),

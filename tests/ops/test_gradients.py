@@ -76,7 +76,7 @@ def test_comparing_operations_stay_clear_of_kinks():
 
 
 def test_a_pattern_selects_operations():
-    assert {case.operation for case in gradients.cases("conv*")} == {"conv2d", "conv_transpose2d"}
+    assert {case.operation for case in gradients.cases("conv*")} == {"conv2d", "conv2d_relu", "conv_transpose2d"}
     with pytest.raises(ArgumentError, match=r"no operation matches 'conv3d'; did you mean 'conv2d'\?"):
         gradients.cases("conv3d")
 

@@ -22,6 +22,18 @@ def conv_corr2d(x, w, b, s, d, P):
     return y
 
 
+def conv_corr2d_relu(x, w, b, s, d, P):
+    y = conv_corr2d(x, w, b, s, d, P)
+    N, O, I, J = y.shape
+    for n in range(N):
+        for o in range(O):
+            for i in range(I):
+                for j in range(J):
+                    if y[n, o, i, j] < 0:
+                        y[n, o, i, j] = 0
+    return y
+
+
 def conv_true2d(x, w):
     H, W = x.shape
     R, S = w.shape

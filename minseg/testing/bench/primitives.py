@@ -62,6 +62,7 @@ ARGUMENTS: dict[str, Callable[[Arrays], tuple]] = {
     "im2col": lambda a: (a.half, *WINDOW),
     "col2im": lambda a: (a.columns, a.half.shape, *WINDOW),
     "conv2d": lambda a: (a.x, a.w, a.bias, ONE, ONE, ONE, 1),
+    "conv2d_relu": lambda a: (a.x, a.w, a.bias, ONE, ONE, ONE, 1),
     "conv2d_grad_x": lambda a: (a.gy, a.w, a.x.shape, ONE, ONE, ONE, 1),
     "conv2d_grad_w": lambda a: (a.gy, a.x, a.w.shape, ONE, ONE, ONE, 1),
     "conv2d_grad_b": lambda a: (a.gy,),
@@ -107,6 +108,7 @@ ARGUMENTS: dict[str, Callable[[Arrays], tuple]] = {
 
 PEERS: dict[str, Callable[[Arrays], dict]] = {
     "conv2d": lambda a: peer.forward(lambda F, x, w, b: F.conv2d(x, w, b, padding=1), a.x, a.w, a.bias),
+    "conv2d_relu": lambda a: peer.forward(lambda F, x, w, b: F.relu(F.conv2d(x, w, b, padding=1)), a.x, a.w, a.bias),
     "conv2d_grad_x": lambda a: peer.convolution_gradient(a.gy, a.x, a.w, "x", padding=1),
     "conv2d_grad_w": lambda a: peer.convolution_gradient(a.gy, a.x, a.w, "w", padding=1),
     "conv_transpose2d": lambda a: peer.forward(
@@ -129,7 +131,7 @@ PEERS: dict[str, Callable[[Arrays], dict]] = {
 
 def flops(name: str, a: Arrays) -> float | None:
     """Of the convolutions, each multiply-add counted twice."""
-    taps = {"conv2d": 9, "conv2d_grad_x": 9, "conv2d_grad_w": 9, "conv_transpose2d": 1}.get(name)
+    taps = {"conv2d": 9, "conv2d_relu": 9, "conv2d_grad_x": 9, "conv2d_grad_w": 9, "conv_transpose2d": 1}.get(name)
     return taps and 2.0 * a.N * a.C * a.C * taps * a.H * a.H
 
 

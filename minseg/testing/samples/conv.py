@@ -1,6 +1,6 @@
 """Samples for the equations of convolution: non-square kernels; stride, dilation and padding at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -27,15 +27,23 @@ def _output(s: int, d: int, P: int, R: int, S: int) -> tuple[int, int]:
     return shapes.conv_size(H, R, s, P, d), shapes.conv_size(W, S, s, P, d)
 
 
-def conv_corr2d(rng: np.random.Generator) -> Iterator[Sample]:
+def _correlation(rng: np.random.Generator, operation: Callable) -> Iterator[Sample]:
     for (s, d, P), (R, S) in WINDOWS:
         x, w, b = rng.standard_normal((N, C, H, W)), rng.standard_normal((O, C, R, S)), rng.standard_normal(O)
 
         def code(x=x, w=w, b=b, s=s, d=d, P=P):
-            return ops.conv2d(tensor(x), tensor(w), tensor(b), stride=s, padding=P, dilation=d)
+            return operation(tensor(x), tensor(w), tensor(b), stride=s, padding=P, dilation=d)
 
         values = _values(s, d, P, x=x, w=w, b=b, C=C, R=R, S=S)
         yield Sample(values, (N, O, *_output(s, d, P, R, S)), code)
+
+
+def conv_corr2d(rng: np.random.Generator) -> Iterator[Sample]:
+    yield from _correlation(rng, ops.conv2d)
+
+
+def conv_corr2d_relu(rng: np.random.Generator) -> Iterator[Sample]:
+    yield from _correlation(rng, ops.conv2d_relu)
 
 
 def conv_true2d(rng: np.random.Generator) -> Iterator[Sample]:
