@@ -8,6 +8,7 @@ the next array of that size. ``memory.pool.limit`` bounds what lies idle, ``memo
 import contextlib
 import math
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
@@ -33,18 +34,19 @@ class Pool:
 
     def __init__(self, limit: int):
         self.limit = limit
-        self._idle: dict[int, list[Buffer]] = {}  # the size used last stands last
+        self._idle: OrderedDict[int, list[Buffer]] = OrderedDict()  # the size used last stands last
+        self._held = 0
         self._lock = threading.RLock()
 
     def held(self) -> int:
         """Bytes that lie idle."""
-        with self._lock:
-            return sum(size * len(buffers) for size, buffers in self._idle.items())
+        return self._held
 
     def release(self) -> None:
         """Forget every idle buffer."""
         with self._lock:
             self._idle.clear()
+            self._held = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """An array in an idle buffer of its size, or in a new one; when its last view is gone, the buffer is idle again."""
@@ -53,21 +55,25 @@ class Pool:
 
     def _take(self, size: int) -> "Buffer":
         with self._lock:
-            if buffers := self._idle.pop(size, None):
-                buffer = buffers.pop()
-                self._idle[size] = buffers
-                return buffer
+            if buffers := self._idle.get(size):
+                self._idle.move_to_end(size)
+                self._held -= size
+                return buffers.pop()
         return Buffer(size)
 
     def keep(self, buffer: "Buffer") -> None:
         """Take back a buffer that nobody uses."""
         with self._lock:
-            self._idle[buffer.size] = [*self._idle.pop(buffer.size, ()), buffer]
-            while self.held() > self.limit:
-                oldest = next(iter(self._idle))
-                self._idle[oldest].pop()
-                if not self._idle[oldest]:
-                    del self._idle[oldest]
+            self._idle.setdefault(buffer.size, []).append(buffer)
+            self._idle.move_to_end(buffer.size)
+            self._held += buffer.size
+            while self._held > self.limit:
+                size, buffers = next(iter(self._idle.items()))
+                if buffers:
+                    buffers.pop()
+                    self._held -= size
+                else:
+                    del self._idle[size]
 
 
 class Buffer:

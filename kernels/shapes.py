@@ -4,6 +4,9 @@ One function for each primitive of ``spec.py``, with the primitive's own argumen
 of shapes where there are several) or raises ShapeError with the shapes that came and the equation id.
 """
 
+from functools import lru_cache
+from typing import NamedTuple
+
 from minseg.errors import ArgumentError, ShapeError
 
 Shape = tuple[int, ...]
@@ -107,33 +110,53 @@ def col2im(cols, x_shape, kernel_size, stride, padding, dilation) -> Shape:
     return tuple(x_shape)
 
 
-def conv2d(x, w, b, stride, padding, dilation, groups, where: str = "conv2d", eq: str = "conv.corr2d") -> Shape:
+class _Shaped(NamedTuple):
+    """What a rule looks at in an array."""
+
+    shape: Shape
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+
+@lru_cache(maxsize=4096)  # a network asks for its own few again and again, each several times on the way to a kernel
+def _conv2d(where: str, eq: str, x: _Shaped, w: _Shaped, b: _Shaped | None, stride, padding, dilation, groups) -> Shape:
     expect_images(where, x)
     _conv_check(eq, where, x.shape, w.shape, b, groups)
     return (x.shape[0], w.shape[0], *_conv_output(where, x.shape, w.shape[2:], stride, padding, dilation))
+
+
+def conv2d(x, w, b, stride, padding, dilation, groups, where: str = "conv2d", eq: str = "conv.corr2d") -> Shape:
+    b = None if b is None else _Shaped(b.shape)
+    window = tuple(stride), tuple(padding), tuple(dilation), groups
+    return _conv2d(where, eq, _Shaped(x.shape), _Shaped(w.shape), b, *window)
 
 
 def conv2d_relu(x, w, b, stride, padding, dilation, groups) -> Shape:
     return conv2d(x, w, b, stride, padding, dilation, groups, "conv2d_relu", "conv.corr2d_relu")
 
 
+@lru_cache(maxsize=4096)
 def _conv_grad_check(
-    where: str, gy, x_shape: Shape, w_shape: Shape, stride, padding, dilation, groups, eq: str
+    where: str, gy_shape: Shape, x_shape: Shape, w_shape: Shape, stride, padding, dilation, groups, eq: str
 ) -> None:
     _conv_check(eq, where, x_shape, w_shape, None, groups)
     wanted = (x_shape[0], w_shape[0], *_conv_output(where, x_shape, w_shape[2:], stride, padding, dilation))
     expect(
-        gy.shape == wanted, f"{where}: gy must have shape {wanted} for x {x_shape}, w {w_shape}; got {gy.shape} [{eq}]"
+        gy_shape == wanted, f"{where}: gy must have shape {wanted} for x {x_shape}, w {w_shape}; got {gy_shape} [{eq}]"
     )
 
 
 def conv2d_grad_x(gy, w, x_shape, stride, padding, dilation, groups) -> Shape:
-    _conv_grad_check("conv2d_grad_x", gy, x_shape, w.shape, stride, padding, dilation, groups, "conv.grad_x")
+    window = tuple(stride), tuple(padding), tuple(dilation), groups
+    _conv_grad_check("conv2d_grad_x", gy.shape, tuple(x_shape), w.shape, *window, "conv.grad_x")
     return tuple(x_shape)
 
 
 def conv2d_grad_w(gy, x, w_shape, stride, padding, dilation, groups) -> Shape:
-    _conv_grad_check("conv2d_grad_w", gy, x.shape, w_shape, stride, padding, dilation, groups, "conv.grad_w")
+    window = tuple(stride), tuple(padding), tuple(dilation), groups
+    _conv_grad_check("conv2d_grad_w", gy.shape, x.shape, tuple(w_shape), *window, "conv.grad_w")
     return tuple(w_shape)
 
 
@@ -143,6 +166,13 @@ def conv2d_grad_b(gy) -> Shape:
 
 
 def conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups) -> Shape:
+    b = None if b is None else _Shaped(b.shape)
+    window = tuple(stride), tuple(padding), tuple(output_padding), tuple(dilation), groups
+    return _conv_transpose2d(_Shaped(x.shape), _Shaped(w.shape), b, *window)
+
+
+@lru_cache(maxsize=4096)
+def _conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups) -> Shape:
     where, eq = "conv_transpose2d", "conv.transpose2d"
     expect_images(where, x)
     expect(w.ndim == 4, f"{where}: w must have 4 dimensions (C, O/groups, R, S), got shape {w.shape} [{eq}]")

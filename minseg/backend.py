@@ -49,7 +49,7 @@ class Backend:
             args = list(args)
             for position, argument in arrays:
                 if args[position] is not None:
-                    self.expect_here(args[position], f"{name}: {argument}")
+                    self.expect_here(args[position], name, argument)
                     args[position] = self.xp.asarray(args[position], order="C")
             primitive.check(*args)
             result = kernel(*args)
@@ -61,12 +61,12 @@ class Backend:
         setattr(self, name, call)  # the next call finds it without coming here
         return call
 
-    def expect_here(self, array, what: str) -> None:
+    def expect_here(self, array, where: str, what: str) -> None:
         """Raise BackendError unless the array is one that this backend's kernels can read."""
         if not isinstance(array, self.xp.ndarray):
             raise BackendError(
-                f"{what} is a {type(array).__module__}.{type(array).__name__}, but the active backend {self.name!r} works on "
-                f"{self.xp.__name__}.ndarray; convert it with minseg.tensor(...) or change the backend with minseg.use_backend"
+                f"{where}: {what} is a {type(array).__module__}.{type(array).__name__}, but the active backend "
+                f"{self.name!r} works on {self.xp.__name__}.ndarray; convert it with minseg.tensor(...) or change the backend with minseg.use_backend"
             )
 
     @property

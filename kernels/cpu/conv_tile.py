@@ -15,6 +15,7 @@ Price: a row of the strip is d (S-1) pixels wider than the output, and what the 
 for the kernels it meets zeros, so an infinity in x can make NaN of other kernel positions of its channel.
 """
 
+from functools import cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -104,6 +105,7 @@ def even(total: int, most: int) -> int:
     return -(-total // -(-total // most))
 
 
+@cache
 def strips_of(x_shape, w_shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """The strips of a convolution's input, and for each kernel position the place of its pixels within a channel."""
     (sh, sw), (dh, dw), (R, S) = stride, dilation, w_shape[2:]
@@ -347,7 +349,7 @@ def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: 
     """eq: conv.grad_w. The parts are added in order: the same bits on any number of threads."""
     O, C, R, S = w_shape
     O, K = O // groups, C * R * S
-    s, places = strips_of(x.shape, w_shape, stride, padding, dilation, groups)
+    s, places = strips_of(x.shape, tuple(w_shape), stride, padding, dilation, groups)
     offset = offsets(places, (0, R * S), C, s.planes_i * s.planes_j * s.plane)
     offset = np.append(offset, offset[-1:].repeat(-K % TAPS))
     blocks, threes = -(-O // OUTS), len(offset) // TAPS

@@ -231,18 +231,19 @@ class Function:
         """Run forward on the inputs' arrays and, unless nothing needs a gradient, record it."""
         node = cls()
         node.kernels = backend.current()
-        node.inputs = tuple(None if t is None else Edge.to(t) for t in inputs)
-        node.needs = tuple(t is not None and t.requires_grad for t in inputs)
+        node.needs = tuple([t is not None and t.requires_grad for t in inputs])
+        recorded = _recording and any(node.needs)
+        node.inputs = tuple([None if t is None else Edge.to(t) for t in inputs]) if recorded else ()
         node.saved = SimpleNamespace()
         node.freed, node.retained = False, False
-        for t in inputs:
-            if t is not None:
-                node.kernels.expect_here(t.data, f"{cls.__name__}: an input")
-        out = node.forward(*(None if t is None else t.data for t in inputs), **options)
+        arrays = [None if t is None else t.data for t in inputs]
+        for array in arrays:
+            if array is not None:
+                node.kernels.expect_here(array, cls.__name__, "an input")
+        out = node.forward(*arrays, **options)
         extras = ()
         if isinstance(out, tuple):
             out, *extras = out
-        recorded = _recording and any(node.needs)
         result = Tensor(_array(out), recorded, node if recorded else None)
         return (result, *(Tensor(_array(extra)) for extra in extras)) if extras else result
 

@@ -33,7 +33,7 @@ def feed(x, *modules: Module):
         if _is_plain(first, BatchNorm2d) and _is_plain(second, ReLU):
             waiting.pop(0)
             x = first.with_relu(x)
-        elif _is_plain(first, Conv2d) and not _records(x, *first.parameters()):
+        elif _is_plain(first, Conv2d) and not _records(x, first.weight, first.bias):
             x = _convolve(x, first, waiting)
         else:
             x = first(x)
@@ -87,18 +87,18 @@ def fold_batch_norm(convolution: Conv2d, norm: BatchNorm2d) -> tuple:
     )
 
 
-def _records(*tensors: Tensor) -> bool:
+def _records(*tensors: Tensor | None) -> bool:
     """Whether an operation on them is recorded for gradients."""
     return is_grad_enabled() and any(getattr(t, "requires_grad", False) for t in tensors)
 
 
 def _can_fold(convolution: Conv2d, norm: BatchNorm2d) -> bool:
     """Whether folding changes nothing but roundings. What is in error is left to the layers, which say so."""
-    parameters = [*convolution.parameters(), *norm.parameters()]
-    statistics = norm.running_mean, norm.running_var
-    fits = convolution.out_channels == norm.num_features and len({a.dtype for a in (*parameters, *statistics)}) == 1
-    unused = norm.training or _records(*norm.parameters()) or not fits
-    return not unused and not is_negative_somewhere(norm.running_var)
+    if norm.training or convolution.out_channels != norm.num_features or _records(norm.weight, norm.bias):
+        return False
+    arrays = convolution.weight, convolution.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var
+    alike = len({a.dtype for a in arrays if a is not None}) == 1
+    return alike and not is_negative_somewhere(norm.running_var)
 
 
 def _is_plain(module: Module | None, layer: type[Module]) -> bool:

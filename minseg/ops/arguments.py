@@ -15,6 +15,8 @@ def integer(value, name: str) -> int:
 
 def pair(value, name: str) -> tuple[int, int]:
     """Two integers, for rows and columns."""
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        return value
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(values) != 2 or not all(isinstance(v, numbers.Integral) and not isinstance(v, bool) for v in values):
         raise ArgumentError(f"{name} must be an integer or a pair of integers, got {value!r}")
