@@ -65,8 +65,9 @@ class Backend:
         """Raise BackendError unless the array is one that this backend's kernels can read."""
         if not isinstance(array, self.xp.ndarray):
             raise BackendError(
-                f"{where}: {what} is a {type(array).__module__}.{type(array).__name__}, but the active backend "
-                f"{self.name!r} works on {self.xp.__name__}.ndarray; convert it with minseg.tensor(...) or change the backend with minseg.use_backend"
+                f"{where}: {what} is a {type(array).__module__}.{type(array).__name__}, but the active backend {self.name!r} "
+                f"works on {self.xp.__name__}.ndarray; convert it with minseg.tensor(...) or change the backend with "
+                "minseg.use_backend"
             )
 
     @property

@@ -162,7 +162,7 @@ def finish_row(source, at, bias, least, y, to, step, count):
     else:
         for j in range(count):
             v = peek(source, at + j) + bias
-            poke(y, to + step * j, least if v <= least else v)  # NaN stays
+            poke(y, to + step * j, least if least > v else v)  # NaN stays
 
 
 @kernel

@@ -40,6 +40,7 @@ from minseg.kernels.cpu.simd import (
     peek,
     pointer,
     poke,
+    prefetch,
     splat,
     splat_each,
     store_each,
@@ -206,6 +207,8 @@ def transform_columns(x, plane, t, size, i, side, few, zeros, out, at):
     for j in range(0, size.W, LANES):
         v = min(j, size.W - LANES)  # the last vector may overlap the one before it
         rows = load_rows(x, plane + i * size.W + v, size.W, side, -i, size.H - i, zeros)
+        for r in outputs(t):  # the rows that the next row of tiles will need besides these
+            prefetch(x, plane + (i + len(side) + r) * size.W + v)
         store_each(out, at + v, LANES * t.line, transform(t, rows))
 
 

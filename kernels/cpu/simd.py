@@ -93,6 +93,22 @@ def poke(typing, array, i, value):
 
 
 @intrinsic
+def prefetch(typing, array, i):
+    """Ask for the cache line of array[i], which is to be loaded soon; where there is no such memory, nothing happens."""
+
+    def generate(context, builder, signature, args):
+        byte = ir.IntType(8).as_pointer()
+        shape = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+        address = builder.bitcast(_address(context, builder, signature, args), byte)
+        reading, into_second_level, data = _I32(0), _I32(2), _I32(1)
+        intrinsic = builder.module.declare_intrinsic("llvm.prefetch", [byte], shape)
+        builder.call(intrinsic, [address, reading, into_second_level, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def load(typing, array, i):
     """array[i : i + LANES] of a flat array, at any alignment."""
     vector = Vector(array.dtype)
@@ -306,7 +322,7 @@ def at_least(typing, v, least):
 
     def generate(context, builder, signature, args):
         v, least = args
-        return builder.select(builder.fcmp_ordered("<=", v, least), least, v)
+        return builder.select(builder.fcmp_ordered(">", least, v), least, v)  # one instruction where it is written so
 
     return v(v, v), generate
 
