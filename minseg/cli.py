@@ -284,6 +284,7 @@ def _add_gpu_record(commands) -> None:
     option("--no-benchmarks", dest="benchmarks", action="store_false", help="without the benchmarks")
     option("--rounds", type=int, default=9, help="rounds in which all take turns (default 9)")
     option("--out", type=Path, metavar="DIR", help="where to write (default: the project's kernels/cuda/records)")
+    option("--commit", metavar="HASH", help="of these files, where git cannot tell")
 
 
 def _add_emulate(commands) -> None:

@@ -6,10 +6,12 @@ same on both. CuPy is imported when it is first used, never before.
 
 import hashlib
 import platform
+import subprocess
 import time
 from collections.abc import Callable, Iterable
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,13 +54,26 @@ class Device:
         """The compiled kernel; compiling happens once for each file and dtype, when it is first asked for."""
         raise NotImplementedError
 
-    def seconds(self, work: Callable[[], object], count: int = 1) -> float:
-        """How long the device is busy with doing the work ``count`` times, once it has finished all that was queued before."""
+    def time(self, work: Callable[[], object], count: int = 1, head_start: float = 0.0) -> "Timing":
+        """How long the device takes to do the work ``count`` times, when it has finished all that was queued before.
+
+        It is held for ``head_start`` seconds first: whoever queues everything in that time has it computed without a pause.
+        """
         raise NotImplementedError
 
     def facts(self) -> dict[str, str]:
         """What a measurement means nothing without: the device's name and the software that drives it."""
         raise NotImplementedError
+
+
+class Timing(NamedTuple):
+    """What ``Device.time`` found."""
+
+    seconds: float
+    queueing: float
+    """Seconds that it took to queue everything."""
+    queued_ahead: bool
+    """Whether everything was queued before the device began, so that it waited for no launch."""
 
 
 class EmulatorDevice(Device):
@@ -74,11 +89,10 @@ class EmulatorDevice(Device):
     def kernel(self, file: str, kernel: str, real: str):
         return self._module(file, real).function(kernel)
 
-    def seconds(self, work: Callable[[], object], count: int = 1) -> float:
-        start = time.perf_counter()
-        for _ in range(count):
-            work()
-        return time.perf_counter() - start
+    def time(self, work: Callable[[], object], count: int = 1, head_start: float = 0.0) -> Timing:
+        """Nothing is queued here: what is launched is done."""
+        seconds = _seconds(work, count)
+        return Timing(seconds, seconds, True)
 
     def facts(self) -> dict[str, str]:
         return {"device": f"the emulator, on {platform.machine()}"}
@@ -101,15 +115,22 @@ class CupyDevice(Device):
     def kernel(self, file: str, kernel: str, real: str):
         return self._module(file, real).get_function(kernel)
 
-    def seconds(self, work: Callable[[], object], count: int = 1) -> float:
+    def time(self, work: Callable[[], object], count: int = 1, head_start: float = 0.0) -> Timing:
         """Between two events on the current stream, which PyTorch's default stream is as well."""
-        start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
+        cuda = self.xp.cuda
+        start, end = cuda.Event(), cuda.Event()
+        if head_start:
+            self._hold((1,), (1,), (np.int64(head_start * MOST_CYCLES),))
         start.record()
-        for _ in range(count):
-            work()
+        queueing = _seconds(work, count)
+        queued_ahead = not start.done
         end.record()
         end.synchronize()
-        return self.xp.cuda.get_elapsed_time(start, end) / 1e3
+        return Timing(cuda.get_elapsed_time(start, end) / 1e3, queueing, queued_ahead)
+
+    @cached_property
+    def _hold(self):
+        return self.xp.RawKernel(HOLD, "hold")
 
     def facts(self) -> dict[str, str]:
         runtime = self.xp.cuda.runtime
@@ -119,7 +140,7 @@ class CupyDevice(Device):
             "device": about["name"].decode(),
             "architecture": f"sm_{about['major']}{about['minor']}",
             "memory": f"{about['totalGlobalMem'] / 2**30:.0f} GiB",
-            "driver": f"CUDA {_version(runtime.driverGetVersion())}",
+            "driver": f"{_driver()} (CUDA {_version(runtime.driverGetVersion())})",
             "runtime": f"CUDA {_version(runtime.runtimeGetVersion())}",
             "CuPy": self.xp.__version__,
         }
@@ -139,6 +160,33 @@ def digest(paths: Iterable[Path]) -> str:
     files = sorted(paths, key=lambda path: path.name)
     text = b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes()))
     return hashlib.sha256(text).hexdigest()[:12]
+
+
+HOLD = """extern "C" __global__ void hold(long long cycles) {
+    long long start = clock64();
+    while (clock64() - start < cycles);
+}"""
+"""Keeps a stream busy for so many of a multiprocessor's cycles."""
+
+MOST_CYCLES = 2e9
+"""In a second; no card of today has many more."""
+
+
+def _seconds(work: Callable[[], object], count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        work()
+    return time.perf_counter() - start
+
+
+def _driver() -> str:
+    """The driver's own version, which CUDA does not tell."""
+    try:
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.split()
+    except (OSError, subprocess.TimeoutExpired):
+        said = []
+    return said[0] if said else "of unknown version"
 
 
 def _version(number: int) -> str:

@@ -21,7 +21,15 @@ PARAMETERS = 1 << 20
 class Arrays:
     """What kernels are called with: maps x (N, C, H, H), their gradients and statistics, weights, logits with labels, tokens."""
 
-    def __init__(self, N: int = 8, C: int = 16, H: int = 128, classes: int = 4, parameters: int = PARAMETERS):
+    def __init__(
+        self,
+        N: int = 8,
+        C: int = 16,
+        H: int = 128,
+        classes: int = 4,
+        parameters: int = PARAMETERS,
+        tokens: int = 8 * 256,
+    ):
         rng = np.random.default_rng(0)
 
         def normal(*shape):
@@ -37,7 +45,7 @@ class Arrays:
         self.labels = rng.integers(0, classes, (N, H, H)).astype(np.uint8)
         self.truth = (self.z > 0).astype(np.float32)
         self.p = np.exp(self.z) / np.exp(self.z).sum(1, keepdims=True)
-        self.tokens, self.matrix, self.vector = normal(N * 256, 64), normal(64, 64), normal(64)
+        self.tokens, self.matrix, self.vector = normal(tokens, 64), normal(64, 64), normal(64)
         self.flat = [normal(parameters) for _ in range(3)]
 
     @property
@@ -130,7 +138,9 @@ PEERS: dict[str, Callable[[Arrays], dict]] = {
 
 
 def flops(name: str, a: Arrays) -> float | None:
-    """Of the convolutions, each multiply-add counted twice."""
+    """Of convolutions and linear maps, each multiply-add counted twice."""
+    if name in ("linear", "linear_grad_x", "linear_grad_w"):
+        return 2.0 * a.tokens.size * len(a.matrix)
     taps = {"conv2d": 9, "conv2d_relu": 9, "conv2d_grad_x": 9, "conv2d_grad_w": 9, "conv_transpose2d": 1}.get(name)
     return taps and 2.0 * a.N * a.C * a.C * taps * a.H * a.H
 
