@@ -37,6 +37,7 @@ from minseg.kernels.emulator import build, launching
 from minseg.testing.conformance import conform
 from minseg.testing.cuda_cases import check_long_indices, short_grids, trials
 from minseg.testing.cuda_edits import Mutant, files, included, kernels_that_meet, mutants, source
+from minseg.testing.cuda_equivalents import EQUIVALENT
 from minseg.testing.launches import launches, rungs
 
 SECONDS = 3
@@ -290,40 +291,6 @@ def main(arguments: list[str] | None = None) -> int:
     board = run_mutants(chosen, args.jobs, results)
     print(board)
     return int(bool(board.survivors or board.noticed))
-
-
-EQUIVALENT: dict[tuple[str, str, str], str] = {
-    ("common.cuh", "sigmoid_of", "return (x <= 0 ? e : real(1)) / (1 + e);"): "at x = 0 both are 1, for e is exp(0)",
-    ("conv.cu", "conv2d_grad_b", "if (threadIdx.x == (0 + 1)) gb[o] = sum;"): "block_sum gives every thread the sum",
-    (
-        "norm.cu",
-        "moments_of_thread",
-        "real origin = x[pixel_of(walk.first, blockIdx.y, C, L)], mean = 0, squares = 0;",
-    ): "any value near the data serves as the origin that is taken off before squaring",
-    (
-        "product.cuh",
-        "product",
-        "for (int d = b_first; d < DEPTH; d += LOADERS) b_tile[d][b_column] = "
-        "has_column && k + d < k1 ? b.next() : real((0 + 1));",
-    ): "beyond the last k the factor on the left is 0, and columns that do not exist are not written",
-    (
-        "product.cuh",
-        "product",
-        "for (int m = y; m < ROWS; m += SIDE) a_tile[x][m] = "
-        "row + m < rows && k + x < k1 ? a(row + m, k + x) : real((0 + 1));",
-    ): "beyond the last k the factor on the right is 0, and rows that do not exist are not written",
-    (
-        "product.cuh",
-        "write",
-        "if (column + PACK <= columns && out.place(m, column + PACK - (1 + 1)) == first + PACK - 1 && aligned(first)) {",
-    ): "never true, so that outputs are written one by one: the same numbers, more slowly",
-    (
-        "resample.cu",
-        "find_outputs",
-        "while (i < out && min(below[i] + 1, size - (1 - 1)) < u) ++i;",
-    ): "u is a pixel, so at most size - 1: a larger limit is never what stops the walk",
-}
-"""Mutants that no case can catch, by file, definition and edited line, and why."""
 
 
 if __name__ == "__main__":

@@ -1,0 +1,169 @@
+"""Mutants of the CUDA kernels that no case can catch, and why. Most compute the same numbers, some of them more slowly."""
+
+ZERO_EITHER_WAY = "they differ at 0 only, where both choices are 0"
+EQUAL_EITHER_WAY = "of two equal numbers it makes no difference which is taken"
+WITH_ITSELF = "one step more, in which the first number is compared with itself"
+OF_ALL = "every thread has the sum, so any of them may write it"
+OVERWRITTEN = "a value to begin with, which is replaced before it is used"
+NOT_USED = "the branch in which it is used is another"
+ONE_BY_ONE = "never true, so that outputs are written one by one: the same numbers, more slowly"
+LAST_BY_ONE = "the last pack is written one by one: the same numbers, more slowly"
+NO_PIXELS = "a thread or warp without pixels counts 0, and is dropped: none above it has any"
+FIRST_PART = "a count of 0 gives its mean no weight: the first part replaces it, up to a rounding in double"
+FIRST_PIXEL = "the first pixel, 0 from the origin, brings the mean to 0 whatever it was"
+WITH_OWN = (
+    "a lane without one so far above gets its own moments: both count and squares double, and their quotient stays"
+)
+ZEROS_FROM_A = "beyond the last k the factor on the left is 0, and columns that do not exist are not written"
+ZEROS_FROM_B = "beyond the last k the factor on the right is 0, and rows that do not exist are not written"
+ZEROS_ADDED = "one step more, in which both factors are 0"
+PADDING = "it lands in the padding behind a row, which nobody reads"
+NOTHING_READ = "where there is no column, its place is worked out and nothing is read from there"
+NEVER_REACHED = "what it limits is at most size - 1 already"
+WIDER = "a wider span: the outputs that it adds have the weight 0"
+ALWAYS_DIVIDED = "dividing by 1 gives the same, more slowly"
+NOTHING_WRITTEN = "it asks for a pack that begins behind the last column, of which nothing is written"
+LONG_DIVISION = "64 bits divide the same, more slowly"
+NO_PACKS = "never true, so that no pack is read at once: the same numbers, more slowly"
+OWN_VALUE = "a lane without one so far away gets its own value, and that is no larger than itself"
+WHOLE_WARP = "every lane has its warp's sum, so any of them may write it"
+HALF = "at x = 0 both are 1, for e is exp(0)"
+
+_LINES: dict[tuple[str, str, str], list[str]] = {
+    ("activation.cu", "relu", ZERO_EITHER_WAY): [
+        "map(over_grid(), n, y, [](real x) { return x < 0 ? real(0) : x; }, x);",
+    ],
+    ("common.cuh", "quotient", LONG_DIVISION): [
+        "if (false) return (unsigned)a / (unsigned)b;",
+        "if (((a | b) >> (32 - 1)) == 0) return (unsigned)a / (unsigned)b;",
+    ],
+    ("common.cuh", "aligned", NO_PACKS): [
+        "return ((reinterpret_cast<unsigned long long>(arrays) | ...) / PACK_BYTES) == 0;",
+        "return ((reinterpret_cast<unsigned long long>(arrays) | ...) % PACK_BYTES) == (0 + 1);",
+    ],
+    ("common.cuh", "sigmoid_of", HALF): [
+        "return (x <= 0 ? e : real(1)) / (1 + e);",
+    ],
+    ("common.cuh", "warp_max", OWN_VALUE): [
+        "for (int bit = WARP * 2; bit > 0; bit /= 2) {",
+        "for (int bit = WARP / (2 - 1); bit > 0; bit /= 2) {",
+    ],
+    ("common.cuh", "warp_max", EQUAL_EITHER_WAY): [
+        "value = other >= value ? other : value;",
+    ],
+    ("common.cuh", "block_sum", WHOLE_WARP): [
+        "if (lane == (0 + 1)) scratch[threadIdx.x / WARP] = value;",
+    ],
+    ("conv.cu", "window_on", ALWAYS_DIVIDED): [
+        "i = stride == (1 - 1) ? reached : reached / stride;",
+    ],
+    ("conv.cu", "conv2d_grad_b", OF_ALL): [
+        "if (threadIdx.x == (0 + 1)) gb[o] = sum;",
+    ],
+    ("linear.cu", "matmul_tiled", OVERWRITTEN): [
+        "Column{Matrix{c, c_row, c_column}, (0 + 1), 0}, Rows{y, b, has_bias, columns}, a_tile, b_tile);",
+        "Column{Matrix{c, c_row, c_column}, 0, (0 + 1)}, Rows{y, b, has_bias, columns}, a_tile, b_tile);",
+    ],
+    ("loss.cu", "cross_entropy", WITH_ITSELF): [
+        "for (int k = (1 - 1); k < K; ++k) m = z[k * L] > m ? z[k * L] : m;",
+    ],
+    ("loss.cu", "cross_entropy", EQUAL_EITHER_WAY): [
+        "for (int k = 1; k < K; ++k) m = z[k * L] >= m ? z[k * L] : m;",
+    ],
+    ("loss.cu", "cross_entropy_grad_z", NOT_USED): [
+        "real factor = ignored ? real((0 + 1)) : g[i] * class_weight(weight, weighted, t);",
+    ],
+    ("loss.cu", "binary_cross_entropy_with_logits", ZERO_EITHER_WAY): [
+        "auto op = [](real z, real target) { return (z < 0 ? real(0) : z) - z * target + log1p(exp(-fabs(z))); };",
+    ],
+    ("loss.cu", "store_part", OF_ALL): [
+        "if (threadIdx.x != (0 + 1)) return;",
+    ],
+    ("norm.cu", "merged_over_warp", WITH_OWN): [
+        "for (int distance = WARP * 2; distance > 0; distance /= 2) m = merged(m, from_lane_above(m, distance));",
+        "for (int distance = WARP / (2 - 1); distance > 0; distance /= 2) m = merged(m, from_lane_above(m, distance));",
+    ],
+    ("norm.cu", "moments_of_thread", NO_PIXELS): [
+        "if (walk.first >= M) return {0, (0 + 1), 0};",
+        "if (walk.first >= M) return {0, 0, (0 + 1)};",
+    ],
+    ("norm.cu", "moments_of_thread", FIRST_PIXEL): [
+        "real origin = x[pixel_of(walk.first, blockIdx.x, C, L)], mean = (0 + 1), squares = 0;",
+    ],
+    ("norm.cu", "batch_norm_stats_welford", NO_PIXELS): [
+        "m = merged_over_warp(lane < warps ? of_warp[lane] : Moments{0, (0 + 1), 0});",
+        "m = merged_over_warp(lane < warps ? of_warp[lane] : Moments{0, 0, (0 + 1)});",
+    ],
+    ("norm.cu", "merge_moments", FIRST_PART): [
+        "Moments m = {0, (0 + 1), 0};",
+    ],
+    ("norm.cu", "batch_norm_stats_two_pass", OF_ALL): [
+        "if (threadIdx.x != (0 + 1)) return;",
+    ],
+    ("norm.cu", "normalise", ZERO_EITHER_WAY): [
+        "return channel.rectified && y < 0 ? real(0) : y;",
+    ],
+    ("norm.cu", "store_part", OF_ALL): [
+        "if (threadIdx.x != (0 + 1)) return;",
+    ],
+    ("norm.cu", "gradient_x", NOT_USED): [
+        "real slope = training ? gw[c] * channel.inverse / M : real((0 + 1)), mean_gy = training ? gb[c] / M : real(0);",
+        "real slope = training ? gw[c] * channel.inverse / M : real(0), mean_gy = training ? gb[c] / M : real((0 + 1));",
+    ],
+    ("pool.cu", "find_hulls", WITH_ITSELF): [
+        "for (int j = (1 - 1); j < others; ++j) {",
+    ],
+    ("pool.cu", "adaptive_avg_pool2d_block", OF_ALL): [
+        "if (threadIdx.x == (0 + 1)) y[k] = total / pixels;",
+    ],
+    ("product.cuh", "write", LAST_BY_ONE): [
+        "if (column + PACK < columns && out.place(m, column + PACK - 1) == first + PACK - 1 && aligned(first)) {",
+    ],
+    ("product.cuh", "write", ONE_BY_ONE): [
+        "if (column + PACK <= columns && out.place(m, column - PACK - 1) == first + PACK - 1 && aligned(first)) {",
+        "if (column + PACK <= columns && out.place(m, column + PACK + 1) == first + PACK - 1 && aligned(first)) {",
+        "if (column + PACK <= columns && out.place(m, column + PACK - (1 + 1)) == first + PACK - 1 && aligned(first)) {",
+        "if (column + PACK <= columns && out.place(m, column + PACK - (1 - 1)) == first + PACK - 1 && aligned(first)) {",
+        "if (column + PACK <= columns && out.place(m, column + PACK - 1) == first - PACK - 1 && aligned(first)) {",
+        "if (column + PACK <= columns && out.place(m, column + PACK - 1) == first + PACK - (1 + 1) && aligned(first)) {",
+    ],
+    ("product.cuh", "product", NOTHING_READ): [
+        "if (true) b.at(column + b_column, k0 + b_first);",
+    ],
+    ("product.cuh", "product", ZEROS_ADDED): [
+        "for (index k = k0; k <= k1; k += DEPTH) {",
+    ],
+    ("product.cuh", "product", PADDING): [
+        "for (int m = y; m <= ROWS; m += SIDE) a_tile[x][m] = row + m < rows && k + x < k1 ? a(row + m, k + x) : real(0);",
+    ],
+    ("product.cuh", "product", ZEROS_FROM_B): [
+        "for (int m = y; m < ROWS; m += SIDE) a_tile[x][m] = row + m < rows && k + x < k1 ? a(row + m, k + x) : real((0 + 1));",
+    ],
+    ("product.cuh", "product", ZEROS_FROM_A): [
+        "for (int d = b_first; d < DEPTH; d += LOADERS) b_tile[d][b_column] = has_column && k + d < k1 ? b.next() : real((0 + 1));",
+    ],
+    ("product.cuh", "product", NOTHING_WRITTEN): [
+        "if (m < rows && first <= columns) write(out, m, first, columns, sums[r][c]);",
+    ],
+    ("resample.cu", "find_sources", NEVER_REACHED): [
+        "int source = min((int)position, size + 1);",
+        "int source = min((int)position, size - (1 - 1));",
+    ],
+    ("resample.cu", "find_outputs", WIDER): [
+        "while (i < out && min(below[i] + (1 + 1), size - 1) < u) ++i;",
+    ],
+    ("resample.cu", "find_outputs", NEVER_REACHED): [
+        "while (i < out && min(below[i] + 1, size + 1) < u) ++i;",
+        "while (i < out && min(below[i] + 1, size - (1 - 1)) < u) ++i;",
+    ],
+    ("softmax.cu", "Block", EQUAL_EITHER_WAY): [
+        "return folded(value, scratch, [](real a, real b) { return b >= a ? b : a; });",
+    ],
+    ("softmax.cu", "maximum", EQUAL_EITHER_WAY): [
+        "m = value >= m ? value : m;",
+    ],
+}
+"""By file, definition and reason, the lines with the edits made."""
+
+EQUIVALENT = {(file, name, line): why for (file, name, why), lines in _LINES.items() for line in lines}
+"""By ``Mutant.key`` the reason."""
