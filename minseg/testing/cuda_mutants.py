@@ -27,6 +27,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
+from unittest import mock
 
 from tqdm import tqdm
 
@@ -76,7 +77,7 @@ def judge(mutant: Mutant) -> str:
     return SURVIVED
 
 
-def _in_a_process(work: Callable[[], None]) -> str:
+def _in_a_process(work: Callable[[Path], None]) -> str:
     """What a forked process makes of it: a kernel gone wild may do anything to the memory of its own."""
     pid = os.fork()
     if pid == 0:
@@ -100,11 +101,11 @@ class _DoesNotCompile(Exception):
     pass
 
 
-def _code_of(work: Callable[[], None]) -> int:
+def _code_of(work: Callable[[Path], None]) -> int:
+    """As the exit status of a process, what this does in a folder of its own."""
     try:
         with tempfile.TemporaryDirectory() as folder:
-            build.cache_folder = lambda: Path(folder)
-            work()
+            work(Path(folder))
     except _DoesNotCompile:
         return 13
     except AssertionError:
@@ -114,12 +115,22 @@ def _code_of(work: Callable[[], None]) -> int:
     return 0
 
 
-def _try_long_indices(mutant: Mutant) -> None:
-    with launching("checked"):
-        check_long_indices(mutant.text)
+def _kept_in(folder: Path):
+    """Inside this block, what is compiled goes to the folder, and not to the user's cache."""
+    return mock.patch.object(build, "cache_folder", return_value=folder)
 
 
-def _try(mutant: Mutant, host: str, kernel: str) -> None:
+def _try_long_indices(mutant: Mutant, folder: Path) -> None:
+    with launching("checked"), _kept_in(folder):
+        try:
+            check_long_indices(mutant.text)
+        except EmulatorError as error:
+            if error.kind is None:
+                raise _DoesNotCompile from error
+            raise
+
+
+def _try(mutant: Mutant, host: str, kernel: str, folder: Path) -> None:
     """Every primitive that launches this kernel, with the mutant in its place."""
     honest, spoiled = device.EMULATOR.kernel, {}
 
@@ -128,7 +139,8 @@ def _try(mutant: Mutant, host: str, kernel: str) -> None:
             return honest(file, name, real)
         if real not in spoiled:
             text = mutant.text_for(host, kernel)
-            spoiled[real] = emulator.Module(text, mutant.file, (f"REAL={device.REALS[real]}",)).function(name)
+            with _kept_in(folder):
+                spoiled[real] = emulator.Module(text, mutant.file, (f"REAL={device.REALS[real]}",)).function(name)
         return spoiled[real]
 
     for real, order in ROUNDS:
@@ -155,8 +167,7 @@ def _warm() -> None:
     build.runtime()
     with launching("checked"):
         for host, kernel in primitives_of():
-            for real, _ in ROUNDS:
-                device.EMULATOR.kernel(host, kernel, real)
+            device.EMULATOR.kernel(host, kernel, "float32")
 
 
 # ------------------------------------------------------------------------------------------------------------- all of them
