@@ -200,6 +200,13 @@ def test_the_command_writes_json_and_markdown(quick, tmp_path, capsys):
     assert "first work" in (tmp_path / "t.md").read_text()
 
 
+def test_the_command_is_of_the_cpu_whatever_a_gpu_would_do(quick, capsys):
+    with backend.use_backend("numpy"):
+        assert cli.main(["bench", "--rounds", "1", "--threads", "1", "--json"]) == 0
+        assert backend.current().name == "numpy"
+    assert json.loads(capsys.readouterr().out)["backend"] == "numba"
+
+
 def test_bad_arguments_are_one_line():
     with pytest.raises(ArgumentError, match="rounds must be at least 1, got 0"):
         bench.run(rounds=0)

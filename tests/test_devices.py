@@ -3,13 +3,14 @@
 The emulator is as strict as a GPU about what is where. What goes there and back is counted on it alone.
 """
 
+import json
 import math
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from minseg import compress, inference, models, nn, ops, optim, training, use_backend
+from minseg import cli, compress, inference, models, nn, ops, optim, training, use_backend
 from minseg.autograd import Parameter, tensor
 from minseg.data import ArrayDataset, Compose, Loader, Preprocess, RandomCrop, RandomFlip
 from minseg.errors import ArgumentError, NonFiniteError
@@ -271,6 +272,20 @@ def test_a_run_that_is_resumed_on_the_device_is_the_same_bit_for_bit(device, tmp
     one, other = (load_weights(tmp_path / folder / "checkpoint.safetensors") for folder in ("whole", "parts"))
     assert one.keys() == other.keys()
     assert all(one[name].tobytes() == other[name].tobytes() for name in one)
+
+
+@pytest.mark.gpu
+def test_the_commands_train_there_predict_and_score(tmp_path, capsys):
+    """60 steps: on the CPU nuclei reach an IoU of 0.89 to 0.90, whatever the seed; the best threshold has 0.79."""
+    run = str(tmp_path / "run")
+    assert cli.main(["train", "--backend", "cupy", "--steps", "60", "--out", run]) == 0
+    capsys.readouterr()
+    assert cli.main(["evaluate", run, "--backend", "cupy", "--json"]) == 0
+    there = json.loads(capsys.readouterr().out)
+    assert cli.main(["evaluate", run, "--backend", "numba", "--json"]) == 0
+    here = json.loads(capsys.readouterr().out)
+    assert there["classes"]["nucleus"]["iou"] > 0.85
+    assert there["mean_iou"] == pytest.approx(here["mean_iou"], abs=1e-3)
 
 
 def test_losses_stay_on_the_device_until_they_are_validated(device, tmp_path):

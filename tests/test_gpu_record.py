@@ -477,21 +477,31 @@ def a_torch(monkeypatch, has_gpu: bool) -> list:
 
 def test_the_peer_works_on_the_gpu_in_float32(monkeypatch):
     asked = a_torch(monkeypatch, has_gpu=True)
-    with measuring.peer_on_the_gpu(True) as version:
-        assert (version, asked) == ("PyTorch 2.13.0", ["cuda"])
-        backends = sys.modules["torch"].backends
-        assert backends.cuda.matmul.allow_tf32 is backends.cudnn.allow_tf32 is False
-        assert backends.cudnn.benchmark is True
+    assert measuring.the_peer(True) == "PyTorch 2.13.0"
+    backends = sys.modules["torch"].backends
+    assert backends.cuda.matmul.allow_tf32 is backends.cudnn.allow_tf32 is False
+    assert backends.cudnn.benchmark is True
+    assert measuring.on_the_gpu(lambda: [*asked]) == ["cuda"]
     assert asked == ["cuda", "left"]
 
 
 def test_the_peer_says_why_it_is_missing(monkeypatch):
     a_torch(monkeypatch, has_gpu=False)
-    with measuring.peer_on_the_gpu(True) as version:
-        assert version == "none: PyTorch 2.13.0 finds no GPU"
+    assert measuring.the_peer(True) == "none: PyTorch 2.13.0 finds no GPU"
     monkeypatch.setattr(measuring, "find_spec", lambda name: None)
-    with measuring.peer_on_the_gpu(True) as version:
-        assert version == "none: PyTorch is not installed"
+    assert measuring.the_peer(True) == "none: PyTorch is not installed"
+    assert measuring.the_peer(False) == "none: the emulator"
+
+
+@emulated
+def test_a_case_is_measured_beside_its_peer(monkeypatch):
+    a_torch(monkeypatch, has_gpu=True)
+    case = Case("memory", "relu", "1x1", lambda: lambda: None, lambda: {"channels_last": lambda: None}, bytes=1.0)
+    plan = Planned("relu", lambda device: case)
+    for peer, layout in ((True, {"layout": "channels_last"}), (False, {})):
+        found = measuring._one(EMULATOR, TINY, plan, Ceilings(1, 1), peer, 2)
+        assert found["row"]["notes"] == layout
+        assert (found["row"]["ratio"] is not None) == peer
 
 
 @pytest.mark.peer

@@ -4,7 +4,7 @@ multiprocessor; and that the kernels in the files are those that the host code l
 
 import pytest
 
-from minseg.kernels.cuda.device import REALS
+from minseg.kernels.cuda.device import HOLD, REALS
 from minseg.testing import nvrtc
 from minseg.testing.launches import Launch, launches, rungs
 
@@ -39,6 +39,12 @@ def test_every_file_compiles_for_every_architecture_and_type(compiled, file: str
 
 def test_no_kernel_spills_its_registers(compiled):
     assert not [(key, usage) for key, result in compiled.items() for usage in result.kernels if usage.spilled]
+
+
+@pytest.mark.parametrize("architecture", nvrtc.ARCHITECTURES)
+def test_the_kernel_that_holds_a_device_while_its_queue_is_filled_compiles(architecture: int):
+    made = nvrtc.compile_source(HOLD, "hold.cu", architecture)
+    assert (made.error, [usage.kernel for usage in made.kernels]) == ("", ["hold"])
 
 
 def test_every_kernel_is_launched_and_every_launch_has_a_kernel(compiled, launched):

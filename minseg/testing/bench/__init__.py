@@ -103,7 +103,12 @@ def plot(path: Path, peer: bool, threads: int, rounds: int) -> dict:
 
 
 def main(args) -> int:
-    """``minseg bench``: print the table or JSON, write markdown and pictures."""
+    """``minseg bench``: print the table or JSON, write markdown and pictures. On the CPU; a GPU has ``minseg gpu-record``."""
+    with backend.use_backend("numba"):
+        return _main(args)
+
+
+def _main(args) -> int:
     sets = ALL if args.full else (*DEFAULT, *(name for name in ("sweep", "memory") if getattr(args, name)))
     if args.plot:
         curves = plot(args.plot, bool(args.peer), args.threads, args.rounds)

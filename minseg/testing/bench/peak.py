@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from minseg.backend import use_backend
 from minseg.errors import BackendError
 from minseg.testing.bench import peer
 from minseg.testing.bench.measuring import Row
@@ -76,4 +77,5 @@ def row(network: Network, with_peer: bool) -> Row:
 
 if __name__ == "__main__":
     side, name, *batch = sys.argv[1:]
+    use_backend("numba")
     print(json.dumps(measure_here(side, Network(name, tuple(map(int, batch))))))

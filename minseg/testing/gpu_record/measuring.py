@@ -4,7 +4,6 @@ A kernel that reads where it must not leaves its process without a GPU, and one 
 process of its own measures, and tells what it finds line by line; where it ends before its time, another goes on after that case.
 """
 
-import contextlib
 import gc
 import json
 import queue
@@ -13,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +23,7 @@ from minseg import backend
 from minseg.errors import Unsupported
 from minseg.files import jsonable
 from minseg.kernels.cuda.device import CUPY, EMULATOR, Device
-from minseg.testing.bench.measuring import Ceilings, measure
+from minseg.testing.bench.measuring import Ceilings, Work, measure
 from minseg.testing.gpu_record.cases import SIZES, Planned, Sizes, planned
 from minseg.testing.gpu_record.timing import measure_ceilings, take_turns
 
@@ -34,24 +33,27 @@ PATIENCE = 90.0
 """Seconds without a word from the process that measures: then it is ended."""
 
 
-@contextlib.contextmanager
-def peer_on_the_gpu(wanted: bool) -> Iterator[str]:
-    """Inside the block PyTorch works on the GPU, with products in float32 and not in TF32; its version, or why it has none."""
+def the_peer(wanted: bool) -> str:
+    """PyTorch's version, once it is told to multiply in float32 and not in TF32; or "none" and why."""
     if not wanted:
-        yield "none: the emulator"
-        return
+        return "none: the emulator"
     if find_spec("torch") is None:
-        yield "none: PyTorch is not installed"
-        return
+        return "none: PyTorch is not installed"
     import torch
 
     if not torch.cuda.is_available():
-        yield f"none: PyTorch {torch.__version__} finds no GPU"
-        return
+        return f"none: PyTorch {torch.__version__} finds no GPU"
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = True  # cuDNN tries its algorithms, and takes the fastest
+    return f"PyTorch {torch.__version__}"
+
+
+def on_the_gpu(make: Callable[[], dict[str, Work]]) -> dict[str, Work]:
+    """The peer's works with their tensors on the GPU. They run outside of the block, which makes every call a little slower."""
+    import torch
+
     with torch.device("cuda"):
-        yield f"PyTorch {torch.__version__}"
+        return make()
 
 
 def findings(name: str, size: str, rounds: int, first: int = 0) -> Iterator[dict]:
@@ -60,7 +62,8 @@ def findings(name: str, size: str, rounds: int, first: int = 0) -> Iterator[dict
     It ends earlier where a case that failed has taken the device along.
     """
     device, sizes = DEVICES[name], SIZES[size]
-    with backend.use_backend(name), peer_on_the_gpu(device is CUPY) as peer:
+    peer = the_peer(device is CUPY)  # imported before any array is made
+    with backend.use_backend(name):
         ceilings = measure_ceilings(device, sizes)
         yield {"peer": peer, "ceilings": asdict(ceilings)}
         for number, case in list(enumerate(planned(sizes)))[first:]:
@@ -76,6 +79,8 @@ def findings(name: str, size: str, rounds: int, first: int = 0) -> Iterator[dict
 def _one(device: Device, sizes: Sizes, planned_case: Planned, ceilings: Ceilings, peer: bool, rounds: int) -> dict:
     try:
         case = planned_case.make(device)
+        if peer and case.peer:
+            case = replace(case, peer=partial(on_the_gpu, case.peer))
         turns = partial(take_turns, device, sizes, ahead=case.group != "networks")
         return {"row": asdict(measure(case, ceilings, peer, rounds, turns))}
     except Unsupported as error:  # a rung that does not compute this shape
