@@ -415,6 +415,13 @@ def test_tests_are_counted_failures_named_and_victims_of_others_told_apart(tmp_p
     assert f"* passed, but only by itself: {file}::test_bad_at_first" in lines
 
 
+def test_of_many_failures_the_page_names_the_first():
+    many = {"passed": 1, "failed": [f"test {k}" for k in range(300)], "skipped": 0, "passed_alone": []}
+    assert page.tests_text(many)[-2:] == ["* failed: test 19", "* and 280 more, named in the .json file"]
+    few = many | {"failed": many["failed"][:20]}
+    assert page.tests_text(few)[-1] == "* failed: test 19"
+
+
 def at(file, outcome: suite.Outcome) -> suite.Outcome:
     """The outcome with the test's place outside of the project."""
     return suite.Outcome(f"{file}::{outcome.test.split('::')[-1]}", outcome.failure, outcome.skipped)

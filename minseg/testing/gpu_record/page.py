@@ -6,6 +6,9 @@ COPY, PRODUCT, STEP = 0.8, 0.5, 1.5
 """Wanted of kernels that memory bounds, of the copy's GB/s; of convolutions, of PyTorch's speed; of a training step, its time."""
 
 FACTS = ("architecture", "memory", "driver", "runtime", "CuPy", "commit", "digest of kernels/cuda")
+NAMED = 20
+"""So many failed tests are named on the page."""
+
 EMULATED = "This is a record of the emulator: nothing here ran on a GPU, and the times mean nothing."
 
 
@@ -43,12 +46,14 @@ def markdown(found: dict) -> str:
 
 
 def tests_text(tests: dict | None) -> list[str]:
-    """How many passed, and which did not."""
+    """How many passed, and which did not; of many the first, for one broken GPU fails them all."""
     if tests is None:
         return ["Not run."]
     counts = f"{tests['passed']} passed, {len(tests['failed'])} failed, {tests['skipped']} skipped."
+    failed = [f"* failed: {line}" for line in tests["failed"][:NAMED]]
+    more = len(tests["failed"]) - NAMED
     alone = [f"* passed, but only by itself: {test}" for test in tests["passed_alone"]]
-    return [counts, *(f"* failed: {line}" for line in tests["failed"]), *alone]
+    return [counts, *failed, *([f"* and {more} more, named in the .json file"] if more > 0 else []), *alone]
 
 
 def _measured(found: dict) -> list[str]:
