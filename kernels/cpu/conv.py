@@ -3,6 +3,7 @@
 conv_direct.py       the definition as loops                                        any shape, both dtypes
 conv_im2col.py       columns in strips, and a matrix product in registers          any shape, both dtypes
 conv_tile.py         the same without copying columns                              any shape, both dtypes
+conv_patches.py      rows of pixels split and joined by whole vectors              kernel as large as the stride, no padding
 conv_winograd_f2.py  16 products for 2x2 outputs instead of 36                     3x3, stride and dilation 1, float32
 conv_winograd_f4.py  36 products for 4x4 outputs instead of 144                    the same
 
@@ -21,7 +22,7 @@ Milliseconds of one core (AMD EPYC, AVX-512) for 3x3 convolutions of 8 images, b
 from numba import prange
 
 from minseg.kernels import memory, shapes
-from minseg.kernels.cpu import conv_direct, conv_im2col, conv_tile, conv_winograd_f2, conv_winograd_f4
+from minseg.kernels.cpu import conv_direct, conv_im2col, conv_patches, conv_tile, conv_winograd_f2, conv_winograd_f4
 from minseg.kernels.cpu.conv_im2col import col2im, im2col
 from minseg.kernels.cpu.conv_winograd import applies
 from minseg.kernels.cpu.jit import SUMMING, parallel_kernel
@@ -44,6 +45,7 @@ RUNGS = {
     "direct": conv_direct,
     "im2col": conv_im2col,
     "tile": conv_tile,
+    "patches": conv_patches,
     "winograd_f2": conv_winograd_f2,
     "winograd_f4": conv_winograd_f4,
 }
@@ -59,7 +61,7 @@ TILES_ENOUGH = {"winograd_f4": 16, "winograd_f2": 4}  # ... with few tiles, tran
 
 
 def choose(dtype, images: int, ins: int, outs: int, size: Pair, kernel_size: Pair, stride: Pair, dilation: Pair) -> str:
-    """The fastest rung for ``images`` of this many channels (of a group), whose windows number ``size``."""
+    """The fastest rung for windows that overlap: ``images`` of this many channels (of a group), ``size`` windows."""
     if is_precise() or not applies(dtype, kernel_size, stride, dilation):
         return "tile"
     if min(ins, outs) < CHANNELS_ENOUGH or ins * outs < KERNELS_ENOUGH:
@@ -73,18 +75,19 @@ def choose(dtype, images: int, ins: int, outs: int, size: Pair, kernel_size: Pai
 def rung_of(primitive: str, *args) -> str:
     """The rung that computes a primitive on these arguments."""
     match primitive, args:
-        case "conv2d" | "conv2d_relu", (x, w, _, stride, _, dilation, groups):
+        case "conv2d" | "conv2d_relu", (x, w, _, stride, padding, dilation, groups):
             images, outs, *size = shapes.conv2d(*args)
-            ins, outs = w.shape[1], outs // groups
-        case "conv2d_grad_x", (x, w, x_shape, stride, _, dilation, groups):
-            images, ins, outs, size = len(x), len(w) // groups, w.shape[1], x_shape[2:]
-        case "conv_transpose2d", (x, w, _, stride, _, _, dilation, groups):
+            ins, outs, kernel_size = w.shape[1], outs // groups, w.shape[2:]
+        case "conv2d_grad_x", (x, w, x_shape, stride, padding, dilation, groups):
+            images, ins, outs, size, kernel_size = len(x), len(w) // groups, w.shape[1], x_shape[2:], w.shape[2:]
+        case "conv_transpose2d", (x, w, _, stride, padding, _, dilation, groups):
             images, outs, *size = shapes.conv_transpose2d(*args)
-            ins, outs = len(w) // groups, outs // groups
-        case "conv2d_grad_w", (gy, x, w_shape, stride, _, dilation, groups):
-            images, ins, outs, size = len(gy), w_shape[1], w_shape[0] // groups, gy.shape[2:]
-            return choose(x.dtype, images, ins, outs, size, w_shape[2:], stride, dilation)
-    return choose(x.dtype, images, ins, outs, size, w.shape[2:], stride, dilation)
+            ins, outs, kernel_size = len(w) // groups, outs // groups, w.shape[2:]
+        case "conv2d_grad_w", (gy, x, w_shape, stride, padding, dilation, groups):
+            images, ins, outs, size, kernel_size = len(gy), w_shape[1], w_shape[0] // groups, gy.shape[2:], w_shape[2:]
+    if "patches" in VARIANTS[primitive] and conv_patches.applies(kernel_size, stride, padding, dilation):
+        return "patches"
+    return choose(x.dtype, images, ins, outs, size, kernel_size, stride, dilation)
 
 
 def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):

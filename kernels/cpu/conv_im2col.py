@@ -12,6 +12,7 @@ from minseg.kernels import memory, shapes
 from minseg.kernels.cpu.conv_parts import (
     CHANNELS,
     OUTS,
+    SUMS,
     TAPS,
     TILE,
     Windows,
@@ -176,7 +177,7 @@ def sum_strips(gy, x, first, jobs, step, groups, win, most, pitch, offset, O, gw
             g[o * pitch : o * pitch + length] = gy[at : at + length]
             g[o * pitch + length : o * pitch + reach] = 0
         for block in range(blocks):
-            dots(g, OUTS * block * pitch, pitch, cols, 0, offset, reach, gw, OUTS * block * len(offset))
+            dots(g, OUTS * block * pitch, pitch, cols, 0, offset, reach, gw, block * len(offset) // TAPS * SUMS)
 
 
 @parallel_kernel
@@ -220,7 +221,7 @@ def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: 
     """eq: conv.grad_w"""
     O, K = w_shape[0] // groups, -(-w_shape[1] * w_shape[2] * w_shape[3] // TAPS) * TAPS
     win = windows_of(x.shape, groups, w_shape[2:], stride, padding, dilation)
-    sums = np.empty((min(len(x), PARTS), groups, -(-O // OUTS) * OUTS * K), x.dtype)
+    sums = np.empty((min(len(x), PARTS), groups, -(-O // OUTS) * K // TAPS * SUMS), x.dtype)
     backward_w(gy.ravel(), x.ravel(), len(x) * groups, groups, win, *strip_of(K, win), O, sums)
     return unpack_gradient(sums, O, w_shape)
 

@@ -9,11 +9,27 @@ from typing import NamedTuple
 from minseg.kernels import memory, shapes
 from minseg.kernels.cpu.jit import kernel
 from minseg.kernels.cpu.product import COLUMNS, ROWS, multiply
-from minseg.kernels.cpu.simd import LANES, lane_sum, load, peek, pointer, poke, splat, store
+from minseg.kernels.cpu.simd import (
+    LANES,
+    add_lane_sums,
+    add_outer,
+    load,
+    load_at,
+    load_each,
+    peek,
+    pointer,
+    poke,
+    splat,
+    splat_each,
+    store,
+)
 from minseg.kernels.spec import Pair
 
 CHANNELS, TILE = ROWS, COLUMNS  # output channels and pixels of a register tile
-OUTS, TAPS = 4, 3  # the weight gradient's: so many rows of gy (8 would fill the L1 cache alone), and of cols
+OUTS = 4  # rows of gy in a tile of the weight gradient: 8 would fill the L1 cache alone; ...
+TAPS = 4 if LANES == 16 else 3  # ... and of cols: 16 of 32 registers hold sums, or 12 of 16
+SUMS = -(-OUTS * TAPS // LANES) * LANES  # from the sums of a tile to those of the next
+EACH_OUT, EACH_TAP, EACH_SUM = (0,) * OUTS, (0,) * TAPS, (0,) * (OUTS * TAPS)
 
 
 class Windows(NamedTuple):
@@ -113,48 +129,29 @@ def product(rows, origin, offset, k0, k1, length, panels, p, out, first, step):
 
 
 @kernel
-def add_scaled(sums, w, x):
-    """sums + w x, for three vectors."""
-    return sums[0] + w * x[0], sums[1] + w * x[1], sums[2] + w * x[2]
-
-
-@kernel
-def add_lanes(gw, to, v):
-    poke(gw, to, peek(gw, to) + lane_sum(v[0]))
-    poke(gw, to + 1, peek(gw, to + 1) + lane_sum(v[1]))
-    poke(gw, to + 2, peek(gw, to + 2) + lane_sum(v[2]))
-
-
-@kernel
 def dots(gy, at, step, rows, origin, offset, length, gw, to):
-    """gw[to + (k / 3, m, k % 3)] += sum_q gy[at + m step + q] rows[origin + offset[k] + q] for OUTS m and all k.
+    """gw[to + SUMS (k / TAPS) + (m, k % TAPS)] += sum_q gy[at + m step + q] rows[origin + offset[k] + q] for OUTS m and all k.
 
-    Three k at a time: again sums in registers, here of vectors whose lanes are added at the end. A length of whole vectors.
+    TAPS of the k at a time: again sums in registers, here of vectors whose lanes are added at the end. A length of whole vectors.
     """
-    zero = splat(rows, 0)
     gw = pointer(gw)
     for k in range(0, len(offset), TAPS):
-        r0, r1, r2 = origin + peek(offset, k), origin + peek(offset, k + 1), origin + peek(offset, k + 2)
-        a = b = c = d = (zero, zero, zero)
+        sums = splat_each(rows, 0, EACH_SUM)
         for q in range(0, length, LANES):
-            x = load(rows, r0 + q), load(rows, r1 + q), load(rows, r2 + q)
-            a = add_scaled(a, load(gy, at + q), x)
-            b = add_scaled(b, load(gy, at + step + q), x)
-            c = add_scaled(c, load(gy, at + 2 * step + q), x)
-            d = add_scaled(d, load(gy, at + 3 * step + q), x)
-        add_lanes(gw, to, a)
-        add_lanes(gw, to + TAPS, b)
-        add_lanes(gw, to + 2 * TAPS, c)
-        add_lanes(gw, to + 3 * TAPS, d)
-        to += OUTS * TAPS
+            sums = add_outer(
+                sums, load_each(gy, at + q, step, EACH_OUT), load_at(rows, origin + q, offset, k, EACH_TAP)
+            )
+        add_lane_sums(gw, to, sums)
+        to += SUMS
 
 
 def unpack_gradient(sums, outs: int, w_shape):
-    """Add the parts, in order, and bring what ``dots`` wrote, (part, group, block, three, OUTS, 3), into the shape of w."""
+    """Add the parts, in order, and bring what ``dots`` wrote, (part, group, block of OUTS, TAPS k, SUMS), into the shape of w."""
     groups = sums.shape[1]
     K = w_shape[1] * w_shape[2] * w_shape[3]
-    blocks, threes = -(-outs // OUTS), -(-K // TAPS)
-    matrix = sums.sum(axis=0).reshape(groups, blocks, threes, OUTS, TAPS).transpose(0, 1, 3, 2, 4)
+    blocks, pieces = -(-outs // OUTS), -(-K // TAPS)
+    matrix = sums.sum(axis=0).reshape(groups, blocks, pieces, SUMS)[..., : OUTS * TAPS]
+    matrix = matrix.reshape(groups, blocks, pieces, OUTS, TAPS).transpose(0, 1, 3, 2, 4)
     gw = memory.empty(tuple(w_shape), sums.dtype)
-    gw.reshape(groups, outs, K)[:] = matrix.reshape(groups, blocks * OUTS, threes * TAPS)[:, :outs, :K]
+    gw.reshape(groups, outs, K)[:] = matrix.reshape(groups, blocks * OUTS, pieces * TAPS)[:, :outs, :K]
     return gw

@@ -26,6 +26,7 @@ from minseg.kernels import memory, shapes
 from minseg.kernels.cpu.conv_parts import (
     CHANNELS,
     OUTS,
+    SUMS,
     TAPS,
     TILE,
     dots,
@@ -314,7 +315,7 @@ def pack_gradient(gy, s, n, images, i, rows, O, first, channels, length, strip):
 @kernel
 def sum_strips(job, gy, x, s, offset, O, splits, gw):
     """One part's strips of one group, and one share of the output channels."""
-    blocks, threes = (O + OUTS - 1) // OUTS, len(offset) // TAPS
+    blocks, pieces = (O + OUTS - 1) // OUTS, len(offset) // TAPS
     down, parts = (s.I + s.rows - 1) // s.rows, len(gw)
     split, group, part = job % splits, job // splits % s.groups, job // splits // s.groups
     first, last = blocks * split // splits, blocks * (split + 1) // splits
@@ -322,7 +323,7 @@ def sum_strips(job, gy, x, s, offset, O, splits, gw):
     scratch = np.empty(s.C * s.planes_i * s.planes_j * s.plane + s.extra_j + LANES, x.dtype)
     gradient = np.zeros(OUTS * (last - first) * most, x.dtype)
     sums = gw[part, group]
-    sums[OUTS * TAPS * threes * first : OUTS * TAPS * threes * last] = 0
+    sums[SUMS * pieces * first : SUMS * pieces * last] = 0
     for index in range(part, strips_in(s), parts):
         n, i = index // down * s.images, index % down * s.rows
         images, rows = min(s.images, s.N - n), min(s.rows, s.I - i)
@@ -334,7 +335,7 @@ def sum_strips(job, gy, x, s, offset, O, splits, gw):
         channels = min(OUTS * last, O) - OUTS * first
         pack_gradient(gy, s, n, images, i, rows, s.groups * O, group * O + OUTS * first, channels, length, gradient)
         for block in range(first, last):
-            at, to = OUTS * (block - first) * length, OUTS * TAPS * threes * block
+            at, to = OUTS * (block - first) * length, SUMS * pieces * block
             dots(gradient, at, length, strip, origin, offset, length, sums, to)
 
 
@@ -352,8 +353,8 @@ def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: 
     s, places = strips_of(x.shape, tuple(w_shape), stride, padding, dilation, groups)
     offset = offsets(places, (0, R * S), C, s.planes_i * s.planes_j * s.plane)
     offset = np.append(offset, offset[-1:].repeat(-K % TAPS))
-    blocks, threes = -(-O // OUTS), len(offset) // TAPS
+    blocks, pieces = -(-O // OUTS), len(offset) // TAPS
     parts = min(strips_in(s), PARTS)
-    sums = np.empty((parts, groups, blocks * threes * OUTS * TAPS), x.dtype)
+    sums = np.empty((parts, groups, blocks * pieces * SUMS), x.dtype)
     correlate_gradient(gy.ravel(), x.ravel(), s, offset, O, splits_for(s, O), sums)
     return unpack_gradient(sums, O, w_shape)

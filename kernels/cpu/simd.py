@@ -150,6 +150,24 @@ def load_each(typing, array, i, step, like):
 
 
 @intrinsic
+def load_at(typing, array, i, offset, k, like):
+    """array[i + offset[k + v]] and the numbers after it, for as many v as the tuple ``like`` has items."""
+    vector = Vector(array.dtype)
+
+    def generate(context, builder, signature, args):
+        first = _address(context, builder, signature, args)
+        offsets = _address(context, builder, types.none(*signature.args[2:]), args[2:])
+        loaded = []
+        for v in range(like.count):
+            address = builder.gep(first, [builder.load(builder.gep(offsets, [args[1].type(v)]))])
+            address = builder.bitcast(address, vector.llvm.as_pointer())
+            loaded.append(builder.load(address, align=array.dtype.bitwidth // 8))
+        return context.make_tuple(builder, signature.return_type, loaded)
+
+    return types.UniTuple(vector, like.count)(array, types.intp, offset, types.intp, like), generate
+
+
+@intrinsic
 def load_rows(typing, array, i, step, like, low, high, zeros):
     """load_each, but zeros, read from an array of them, for those vectors whose number is not in low ... high - 1."""
     vector = Vector(array.dtype)
@@ -262,21 +280,6 @@ def splat_at(typing, array, i):
 
 
 @intrinsic
-def lane_sum(typing, v):
-    """The sum of all lanes: fold the vector in half until one number is left."""
-
-    def generate(context, builder, signature, args):
-        total, half = args[0], LANES // 2
-        while half:
-            mask = ir.Constant(ir.VectorType(_I32, LANES), [(k + half) % LANES for k in range(LANES)])
-            total = builder.fadd(total, builder.shuffle_vector(total, ir.Constant(v.llvm, ir.Undefined), mask))
-            half //= 2
-        return builder.extract_element(total, _I32(0))
-
-    return v.scalar(v), generate
-
-
-@intrinsic
 def turned(typing, vectors):
     """LANES vectors as the rows of a square: its columns.
 
@@ -285,8 +288,7 @@ def turned(typing, vectors):
     steps as LANES has bits, r and k have changed places.
     """
     vector, half = vectors.dtype, LANES // 2
-    alternately = [lane for k in range(LANES) for lane in (k, LANES + k)]
-    masks = [ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (alternately[:LANES], alternately[LANES:])]
+    masks = [ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (_ALTERNATELY[:LANES], _ALTERNATELY[LANES:])]
 
     def generate(context, builder, signature, args):
         rows = cgutils.unpack_tuple(builder, args[0])
@@ -296,6 +298,29 @@ def turned(typing, vectors):
         return context.make_tuple(builder, signature.return_type, rows)
 
     return types.UniTuple(vector, LANES)(vectors), generate
+
+
+def _lanes_of_both(first: list[int], second: list[int]):
+    """An intrinsic (a, b) that picks two vectors from the lanes of a, numbered from 0, and those of b after them."""
+
+    @intrinsic
+    def operation(typing, a, b):
+        def generate(context, builder, signature, args):
+            masks = (ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (first, second))
+            picked = [builder.shuffle_vector(*args, mask) for mask in masks]
+            return context.make_tuple(builder, signature.return_type, picked)
+
+        return types.UniTuple(a, 2)(a, a), generate
+
+    return operation
+
+
+unzip = _lanes_of_both(list(range(0, 2 * LANES, 2)), list(range(1, 2 * LANES, 2)))
+"""(even lanes, odd lanes) of a and, after it, b."""
+
+_ALTERNATELY = [lane for k in range(LANES) for lane in (k, LANES + k)]
+interleave = _lanes_of_both(_ALTERNATELY[:LANES], _ALTERNATELY[LANES:])
+"""The inverse: a's and b's lanes alternately, in two vectors."""
 
 
 @intrinsic
@@ -314,6 +339,46 @@ def multiply_add(typing, sums, array, i, step, x):
         return context.make_tuple(builder, signature.return_type, results)
 
     return sums(sums, array, types.intp, types.intp, x), generate
+
+
+@intrinsic
+def add_outer(typing, sums, a, b):
+    """sums[m, v] + a[m] b[v], lane by lane."""
+
+    def generate(context, builder, signature, args):
+        sums, a, b = (cgutils.unpack_tuple(builder, vectors) for vectors in args)
+        pairs = ((one, other) for one in a for other in b)
+        terms = [builder.fmul(one, other, flags=("contract",)) for one, other in pairs]
+        results = [builder.fadd(total, term, flags=("contract",)) for total, term in zip(sums, terms)]
+        return context.make_tuple(builder, signature.return_type, results)
+
+    return sums(sums, a, b), generate
+
+
+@intrinsic
+def add_lane_sums(typing, array, i, vectors):
+    """array[i + v] += the sum of the lanes of vectors[v]; and += 0 as far as the last whole vector reaches.
+
+    The steps are those of ``turned``, but the two rows that each makes of two are added up at once. So one row is left, whose
+    lane v holds the sum of row v.
+    """
+    vector = vectors.dtype
+    masks = [ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (_ALTERNATELY[:LANES], _ALTERNATELY[LANES:])]
+
+    def generate(context, builder, signature, args):
+        first, rows = _address(context, builder, signature, args), cgutils.unpack_tuple(builder, args[2])
+        for start in range(0, len(rows), LANES):
+            some = rows[start : start + LANES]
+            some += [ir.Constant(vector.llvm, None)] * (LANES - len(some))
+            while len(some) > 1:
+                pairs = zip(some[: len(some) // 2], some[len(some) // 2 :])
+                some = [builder.fadd(*(builder.shuffle_vector(*pair, mask) for mask in masks)) for pair in pairs]
+            address = builder.bitcast(builder.gep(first, [args[1].type(start)]), vector.llvm.as_pointer())
+            before = builder.load(address, align=array.dtype.bitwidth // 8)
+            builder.store(builder.fadd(before, some[0]), address, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vectors), generate
 
 
 @intrinsic

@@ -11,7 +11,7 @@ import pytest
 
 from minseg.errors import Unsupported
 from minseg.kernels import memory, shapes
-from minseg.kernels.cpu import conv, conv_tile, simd
+from minseg.kernels.cpu import conv, conv_parts, conv_patches, conv_tile, simd
 from minseg.kernels.cpu.jit import kernel
 from minseg.testing.conformance import WINOGRAD, conform
 
@@ -34,8 +34,8 @@ def convolution(N, C, O, size, kernel_size, window, groups=1, dtype="float32", s
     }
 
 
-DIRECT = [rung for rung in conv.RUNGS if rung not in WINOGRAD]
-"""The rungs that compute the definition, for every shape and dtype."""
+DIRECT = ["direct", "im2col", "tile"]
+"""The rungs for every shape and dtype."""
 
 
 def on_rungs(test):
@@ -102,6 +102,82 @@ STRIPS = {
 }
 
 
+def patch_convolution(N, C, O, size, side, groups=1, dtype="float32"):
+    """A convolution whose windows are patches."""
+    return convolution(N, C, O, size, side, (side, (0, 0), (1, 1)), groups, dtype)
+
+
+L, ROWS, OUTS = simd.LANES, conv_patches.ROWS, conv_parts.OUTS
+PATCHES = {
+    "pixels, in place, whole vectors": (
+        patch_convolution(3, 6, 2 * OUTS, (25, 2 * L), (1, 1)),
+        lambda s: s.images == 1 and s.rows * s.J % L == 0 and s.O % OUTS == 0,
+    ),
+    "pixels, several strips that are no whole vectors": (
+        patch_convolution(2, 5, 3, (2 * conv_patches.STRIP_PIXELS // (L + 1) + 2, L + 1), (1, 1)),
+        lambda s: s.rows < s.I and s.rows * s.J % L and s.I % s.rows,
+    ),
+    "pixels, images of one pixel": (patch_convolution(21, 70, 33, (1, 1), (1, 1)), lambda s: s.images > 1),
+    "several images a strip, not filling the last": (
+        patch_convolution(conv_patches.STRIP_PIXELS // 10 + 1, 3, 5, (9, 10), (2, 2)),
+        lambda s: s.images > 1 and s.N % s.images,
+    ),
+    "whole vectors of windows": (
+        patch_convolution(2, 3, OUTS, (6, 4 * L), (2, 2)),
+        lambda s: s.rows * s.J % L == 0 and s.O % OUTS == 0,
+    ),
+    "rows do not fill the last strip": (
+        patch_convolution(1, 3, ROWS + 1, (2 * 53, 2 * L + 70), (2, 2)),
+        lambda s: s.I % s.rows and s.J % L and s.J > L,
+    ),
+    "fewer windows a row than a vector has lanes": (
+        patch_convolution(1, 2, 3, (14, 2 * L - 2), (2, 2)),
+        lambda s: s.J < L and s.images == 1,
+    ),
+    "pixels that no patch covers": (
+        patch_convolution(2, 3, 4, (11, 3 * L + 2), (3, 3)),
+        lambda s: s.H > s.R * s.I and s.W > s.S * s.J and s.lines > ROWS,
+    ),
+    "wide patches": (patch_convolution(2, 2, 3, (5, 40), (1, 4)), lambda s: s.R < s.S),
+    "high patches": (patch_convolution(2, 2, 3, (12, L + 5), (4, 1)), lambda s: s.R > s.S),
+    "one patch": (patch_convolution(1, 2, 3, (7, 5), (7, 5)), lambda s: s.I == s.J == 1),
+    "wider than a strip": (patch_convolution(1, 1, 2, (4, 2000), (2, 2)), lambda s: s.rows == 1),
+    "grouped": (patch_convolution(3, 6, 9, (8, 10), (2, 2), groups=3), lambda s: s.groups == 3),
+    "depthwise": (patch_convolution(2, 9, 9, (20, 3 * L), (2, 2), groups=9), lambda s: s.C == s.O == 1),
+    "many channels": (
+        patch_convolution(2, 150, 70, (10, 12), (2, 2)),
+        lambda s: conv_patches.splits_for(s, -(-s.O // ROWS)) > 1,
+    ),
+    "float64": (patch_convolution(2, 5, 6, (10, 2 * L + 6), (2, 2), dtype="float64"), lambda s: s.J > L),
+}
+
+
+@pytest.mark.parametrize("name", PATCHES)
+def test_patches_of_every_kind(name):
+    arguments, claim = PATCHES[name]
+    x, w, _, *window = arguments["conv2d"]
+    assert claim(conv_patches.patches_of(x.shape, w.shape, *window))
+    for primitive, args in arguments.items():
+        if primitive == "conv2d_relu":  # of the tile rung, which has it in one pass
+            assert conv.rung_of(primitive, *args) == "tile"
+            continue
+        conform(primitive, conv.VARIANTS[primitive]["patches"], args)
+        assert conv.rung_of(primitive, *args) == "patches"
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_windows_that_are_no_patches_take_another_rung(dtype, padding):
+    """A stride of another size than the kernel, or padding."""
+    kernel_size = (2, 2) if padding == (1, 1) else (2, 3)
+    arguments = convolution(2, 9, 16, (8, 9), kernel_size, ((2, 2), padding, (1, 1)), dtype=dtype)
+    for primitive, args in arguments.items():
+        assert conv.rung_of(primitive, *args) == "tile"
+        if primitive != "conv2d_relu":
+            with pytest.raises(Unsupported, match="as large as the stride"):
+                conv.VARIANTS[primitive]["patches"](*args)
+
+
 @on_rungs
 @pytest.mark.parametrize("name", STRIPS)
 def test_strips_of_every_kind(name, rung):
@@ -109,6 +185,10 @@ def test_strips_of_every_kind(name, rung):
     assert claim(strips(arguments))
     for primitive, call, args in covered(rung, arguments):
         conform(primitive, call, args, rung)
+
+
+SHAPES = {name: arguments for name, (arguments, _) in STRIPS.items()}
+SHAPES |= {f"patches, {name}": arguments for name, (arguments, _) in PATCHES.items()}
 
 
 @on_rungs
@@ -176,10 +256,10 @@ class Fence:
 
 
 @on_rungs
-@pytest.mark.parametrize("name", STRIPS)
+@pytest.mark.parametrize("name", SHAPES)
 def test_nothing_outside_the_arrays_is_used_or_written(name, rung, monkeypatch):
     fence = Fence()
-    for _, call, args in covered(rung, STRIPS[name][0]):
+    for _, call, args in covered(rung, SHAPES[name]):
         expected = call(*args)
         with monkeypatch.context() as patched:
             patched.setattr(memory, "empty", fence.empty)
@@ -192,7 +272,7 @@ GUARD_PAGES = """
 import ctypes, mmap, sys
 import numpy as np
 sys.path[:0] = {path!r}
-from test_cpu_conv import STRIPS, conv, covered
+from test_cpu_conv import SHAPES, conv, covered
 
 mprotect = ctypes.CDLL(None, use_errno=True).mprotect
 keep = []
@@ -211,7 +291,7 @@ def before_a_forbidden_page(value):
     inside[:] = value
     return inside
 
-for arguments, _ in STRIPS.values():
+for arguments in SHAPES.values():
     for rung in conv.RUNGS:
         for primitive, call, args in covered(rung, arguments):
             guarded = list(map(before_a_forbidden_page, args))
@@ -254,10 +334,12 @@ def test_the_gradient_of_kernels_reads_nothing_that_was_not_written(rung, size, 
             assert np.isfinite(gw).all(), (H, W)
 
 
-@pytest.mark.parametrize("rung", DIRECT)
+@pytest.mark.parametrize("rung", [*DIRECT, "patches"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_one_bad_pixel_spoils_its_windows_and_no_other(rung, value):
     arguments = convolution(3, 2, 3, (6, 7), (3, 2), ((2, 1), (1, 1), (1, 2)))
+    if rung == "patches":
+        arguments = patch_convolution(3, 2, 3, (6, 8), (2, 2))
     for primitive in ("conv2d", "conv2d_grad_x"):
         array, w, *rest = arguments[primitive]
         call = conv.VARIANTS[primitive][rung]
@@ -292,7 +374,10 @@ def test_one_bad_pixel_spoils_no_more_than_the_tiles_of_its_windows(rung, value)
 
 @on_rungs
 def test_a_bad_pixel_spoils_the_gradient_of_its_kernels(rung):
-    gy, x, *rest = convolution(2, 3, 4, (6, 7), (3, 3), SAME)["conv2d_grad_w"]
+    arguments = (
+        patch_convolution(2, 3, 4, (6, L), (1, 1)) if rung == "patches" else convolution(2, 3, 4, (6, 7), (3, 3), SAME)
+    )
+    gy, x, *rest = arguments["conv2d_grad_w"]
     x[1, 2, 3, 3] = np.nan
     gw = conv.VARIANTS["conv2d_grad_w"][rung](gy, x, *rest)
     assert np.isnan(gw[:, 2]).all()
@@ -310,9 +395,7 @@ def _arithmetic(a, b, out):
     simd.store(out, 2 * simd.LANES, x * y)
     simd.store(out, 3 * simd.LANES, simd.splat(a, 3))
     simd.store(out, 4 * simd.LANES, simd.splat_at(b, 5))
-    inner = simd.pointer(out)
-    simd.poke(inner, 5 * simd.LANES, simd.lane_sum(x))
-    simd.poke(inner, 5 * simd.LANES + 1, simd.peek(simd.pointer(a), 4))
+    simd.poke(simd.pointer(out), 5 * simd.LANES, simd.peek(simd.pointer(a), 4))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -324,9 +407,40 @@ def test_vectors(dtype):
     x, y = a[1 : L + 1], b[2 : L + 2]
     expected = [x + y, x - y, x * y, np.full(L, 3), np.full(L, b[5])]
     np.testing.assert_array_equal(out[: 5 * L].reshape(5, L), expected)
-    assert out[5 * L] == x.sum()
-    assert out[5 * L + 1] == a[4]
-    assert np.isnan(out[5 * L + 2 :]).all()
+    assert out[5 * L] == a[4]
+    assert np.isnan(out[5 * L + 1 :]).all()
+
+
+HALF, SOME = (0,) * (simd.LANES // 2), (0,) * (simd.LANES + 3)
+OUTER = HALF * 3
+
+
+@kernel
+def _sums(a, offset, out):
+    L = simd.LANES
+    simd.add_lane_sums(out, 0, simd.load_each(a, 0, L, SOME))
+    even, odd = simd.unzip(simd.load(a, 0), simd.load(a, L))
+    simd.store_each(out, 2 * L, L, (even, odd))
+    simd.store_each(out, 4 * L, L, simd.interleave(even, odd))
+    rows, factors = simd.load_at(a, 1, offset, 2, THREE), simd.load_each(a, 5, 2 * L, HALF)
+    simd.store_each(out, 6 * L, L, simd.add_outer(simd.load_each(a, 7, 3, OUTER), factors, rows))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sums_of_lanes_pairs_of_vectors_and_outer_products(dtype):
+    L = simd.LANES
+    a = np.random.default_rng(4).integers(-50, 50, L * (L + 4)).astype(dtype)
+    offset, out = np.array([3, 1, 9, 4, 0]), np.ones((6 + 3 * L // 2 + 1, L), dtype)
+    _sums(a, offset, out.reshape(-1))
+    np.testing.assert_array_equal(out[:2].ravel()[: L + 3], 1 + a[: L * (L + 3)].reshape(L + 3, L).sum(axis=1))
+    np.testing.assert_array_equal(out[:2].ravel()[L + 3 :], 1)
+    np.testing.assert_array_equal(out[2:4], a[: 2 * L].reshape(L, 2).T)
+    np.testing.assert_array_equal(out[4:6].ravel(), a[: 2 * L])
+    for m in range(L // 2):
+        for v, shift in enumerate(offset[2:]):
+            expected = a[7 + 3 * (3 * m + v) :][:L] + a[5 + 2 * L * m :][:L] * a[1 + shift :][:L]
+            np.testing.assert_array_equal(out[6 + 3 * m + v], expected)
+    np.testing.assert_array_equal(out[-1], 1)
 
 
 SQUARE, SIX, THREE = (0,) * simd.LANES, (0,) * 6, (0,) * 3
@@ -369,9 +483,9 @@ def test_short_vectors():
     code = textwrap.dedent(f"""
         import sys
         sys.path[:0] = {[os.path.dirname(__file__), os.getcwd()]!r}
-        from test_cpu_conv import STRIPS, conform, conv, covered, simd
+        from test_cpu_conv import SHAPES, conform, conv, covered, simd
         assert simd.LANES == 8
-        for arguments, _ in STRIPS.values():
+        for arguments in SHAPES.values():
             for rung in conv.RUNGS:
                 for primitive, call, args in covered(rung, arguments):
                     conform(primitive, call, args, rung)
