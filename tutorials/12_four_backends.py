@@ -342,11 +342,6 @@ for rung, count in ladder.items():
 # With 4 x 4 outputs one decimal of about seven is gone; with 2 x 2 the shorter sums even make the error smaller. For
 # training that is nothing: a gradient from eight images is far noisier. How much faster each rung is on a real machine
 # stands in [conv.py](../kernels/cpu/conv.py).
-#
-# ## A network, to be hard on
-#
-# Now the hard parts. All that follows needs a network: a small U-Net, which learns from the left half of the
-# micrograph. Nobody labelled the right half, say; we come back to it. The last columns are held out for the scores.
 
 # %% [markdown]
 # What is left to save is memory traffic. A map that goes through ReLU need not be written before: a kernel can compare each
@@ -360,6 +355,12 @@ x, w = tensor(maps), tensor(kernels)
 together, apart = ops.conv2d_relu(x, w, padding=1), ops.relu(ops.conv2d(x, w, padding=1))
 assert np.array_equal(together.numpy(), apart.numpy())
 print(f"one pass or two: the same, and {100 * (together.numpy() == 0).mean():.0f} % of it zeros")
+
+# %% [markdown]
+# ## A network, to be hard on
+#
+# Now the hard parts. All that follows needs a network: a small U-Net, which learns from the left half of the
+# micrograph. Nobody labelled the right half, say; we come back to it. The last columns are held out for the scores.
 
 
 # %%
