@@ -26,7 +26,6 @@ from minseg.kernels.spec import Pair, Shape
 
 STRIP_PIXELS = 768  # windows in a strip, if its rows fit ...
 STRIP_FLOATS = 64 * 1024  # ... into so many numbers: 256 KB of the L2 cache
-IN_PLACE = 16
 PARTS = 8  # partial sums of the gradient for the kernels
 JOBS = (
     16  # wanted pieces of work, whatever the number of threads: with few strips, rows of the product are shared out too
@@ -92,6 +91,12 @@ def place_of(strip, s):
     down = (s.I + s.rows - 1) // s.rows
     n, i = strip // down * s.images, strip % down * s.rows
     return n, i, min(s.images, s.N - n), min(s.rows, s.I - i)
+
+
+@kernel
+def whole_vectors(length):
+    """So many numbers of a row are read: the last vector may reach into what lies behind the row, and its sums are left."""
+    return (length + LANES - 1) // LANES * LANES
 
 
 @kernel
@@ -174,7 +179,7 @@ def gather_strip(job, x, s, w, bias, y, splits):
     K, pixels, plane = s.C * s.R * s.S, rows * s.J, s.I * s.J
     length = images * pixels
     strip, origin, pitch = x, (n * s.groups + group) * s.C * plane + i * s.J, plane
-    if IN_PLACE < s.C or s.R * s.S > 1 or images > 1 or origin + (s.C - 1) * plane + length + LANES > x.size:
+    if s.R * s.S > 1 or images > 1 or origin + (s.C - 1) * plane + whole_vectors(length) > x.size:
         strip, origin, pitch = np.empty(K * s.pitch, x.dtype), 0, s.pitch
         pack_patches(x, s, n, images, i, rows, group, strip)
     offset, out = rows_apart(K, pitch), np.empty(ROWS * s.pitch, x.dtype)
@@ -204,7 +209,7 @@ def spread_strip(job, y, s, w, bias, x, splits):
     pixels, plane, M = rows * s.J, s.I * s.J, w.shape[2]
     length = images * pixels
     strip, origin, pitch = y, (n * s.groups + group) * s.O * plane + i * s.J, plane
-    if IN_PLACE < s.O or images > 1 or origin + (s.O - 1) * plane + length + LANES > y.size:
+    if images > 1 or origin + (s.O - 1) * plane + whole_vectors(length) > y.size:
         strip, origin, pitch = np.empty(s.O * s.pitch, y.dtype), 0, s.pitch
         pack_windows(y, s, n, images, i, rows, group * s.O, s.O, strip)
     offset, out = rows_apart(s.O, pitch), np.empty(s.lines * s.pitch, y.dtype)
@@ -301,17 +306,17 @@ def sum_strips(job, gy, x, s, places, splits, gw):
         length = images * rows * s.J
         in_place = images == 1 and length % LANES == 0
         strip, origin, pitch = x, (n * s.groups + group) * s.C * plane + i * s.J, plane
-        if IN_PLACE < s.C or s.R * s.S > 1 or not in_place:
+        if s.R * s.S > 1 or not in_place:
             strip, origin, pitch = packed, 0, s.pitch
             pack_patches(x, s, n, images, i, rows, group, packed)
         outs, at, step = gy, ((n * s.groups + group) * s.O + OUTS * first) * plane + i * s.J, plane
-        if IN_PLACE < s.O or count % OUTS or not in_place:
+        if count % OUTS or not in_place:
             outs, at, step = gradient, 0, s.pitch
             pack_windows(gy, s, n, images, i, rows, group * s.O + OUTS * first, count, gradient)
         offset = places * pitch
         for block in range(last - first):
-            to, whole = SUMS * pieces * (first + block), (length + LANES - 1) // LANES * LANES
-            dots(outs, at + OUTS * block * step, step, strip, origin, offset, whole, sums, to)
+            to = SUMS * pieces * (first + block)
+            dots(outs, at + OUTS * block * step, step, strip, origin, offset, whole_vectors(length), sums, to)
 
 
 @parallel_kernel
