@@ -159,6 +159,8 @@ def figures(rng):
     paths = {f"momentum 0.9: 0.0001 and more {i}": rng.uniform(-2, 2, (9, 2)) for i in range(5)}
     yield viz.descent_figure(weights, weights, bowl, paths, "one weight", "another weight", "Downhill")
     yield viz.bars_figure(names, {"IoU": [0.1, float("nan"), 1, 0.5], "Dice": [0.2, 0.3, 1, 0.6]}, "score", "Bars")
+    as_high = {f"a network called {i}": 0.9 + 0.01 * rng.random(8) for i in range(3)}
+    yield viz.bars_figure([f"class\n{i}" for i in range(8)], as_high, "score")
     yield viz.bars_figure(("a", "b"), {"time": [1e-3, 10.0]}, "s", form=".3g", log=True)
     yield viz.confusion_figure(rng.integers(0, 99, (4, 4)), names, "Confusion")
 

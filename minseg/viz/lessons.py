@@ -9,6 +9,7 @@ from minseg.viz.masks import colorize
 from minseg.viz.style import FAINT, GREY, IGNORE, INK, class_colours, hex_colour, new_figure, style
 
 WIDTH = 8.0
+VALUE_SIZE = 9  # points, of the numbers on bars
 """Inches; a notebook shows 640 pixels."""
 SIDE, GAP = 0.15, 0.12
 
@@ -167,8 +168,13 @@ def bars_figure(
     form: str = ".2f",
     log: bool = False,
 ):
-    """Bars in groups with their values on top: a colour for each name in bars, a bar in each group; NaN has no bar."""
-    width = 0.8 / len(bars)
+    """Bars in groups with their values on top: a colour for each name in bars, a bar in each group; NaN has no bar.
+
+    Values stand upright where they are wider than their bars.
+    """
+    width, texts = 0.8 / len(bars), [["none" if np.isnan(v) else format(v, form) for v in vs] for vs in bars.values()]
+    points = width * 0.89 * WIDTH * 72 / len(groups)  # from a bar to the next
+    upright = len(bars) > 1 and max(len(text) for series in texts for text in series) * 0.64 * VALUE_SIZE > points
     with style():
         figure = new_figure(WIDTH, 3.9)
         axes = figure.add_axes((0.09, 0.14, 0.89, 0.64))
@@ -176,16 +182,14 @@ def bars_figure(
             places = np.arange(len(groups)) - 0.4 + width * (number + 0.5)
             values = np.asarray(values, float)
             axes.bar(places, np.nan_to_num(values), width * 0.92, color=_line(number), label=name)
-            for place, value in zip(places, values):
-                text = "none" if np.isnan(value) else format(value, form)
-                axes.annotate(
-                    text, (place, np.nan_to_num(value)), (0, 2), textcoords="offset points", ha="center", fontsize=9
-                )
+            for text, place, value in zip(texts[number], places, np.nan_to_num(values)):
+                above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+                axes.annotate(text, (place, value), **above, fontsize=VALUE_SIZE, rotation=90 * upright)
         axes.set_yscale("log" if log else "linear")
         axes.set_xticks(np.arange(len(groups)), groups)
         axes.tick_params(axis="x", length=0)
         axes.grid(axis="x", visible=False)
-        axes.margins(y=0.12)
+        axes.margins(y=0.18 if upright else 0.12)
         axes.set_ylabel(y_label)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(bars), borderaxespad=0.2, columnspacing=1.5)
         _write_title(figure, title)
