@@ -32,6 +32,8 @@ def growth_figure(curves: dict, title: str = "", note: str = ""):
 
 
 def _draw(axes, quantity: str, curve: dict) -> None:
+    from matplotlib.ticker import LogLocator
+
     for kind, dashes in LINES.items():
         for side, ms in curve[kind].items():
             colour, marker = SIDES[side]
@@ -40,5 +42,6 @@ def _draw(axes, quantity: str, curve: dict) -> None:
     axes.set_yscale("log")
     axes.set_xticks(curve["at"], [f"{value}" for value in curve["at"]])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_title(quantity.capitalize(), loc="left")
