@@ -53,21 +53,28 @@ __device__ inline Place place_of(index i, int rows, int columns) {
 //                              bytes. Only where every array begins at a multiple of 16 bytes; the rest goes one by one.
 
 const int PACK_BYTES = 16;
-
-struct alignas(PACK_BYTES) Pack {  // float4 or double2, whichever `real` makes it
-    real value[PACK_BYTES / sizeof(real)];
-};
-
 const int PACK = PACK_BYTES / sizeof(real);
 
-__device__ inline const Pack* packs(const real* array) { return reinterpret_cast<const Pack*>(array); }
+// As many values of another type (labels) as a pack has numbers: bytes then take 4 bytes or 2.
+template <class T>
+constexpr int PACK_ALIGNMENT = PACK * sizeof(T) < PACK_BYTES ? PACK * sizeof(T) : PACK_BYTES;
+
+template <class T>
+struct alignas(PACK_ALIGNMENT<T>) PackOf {
+    T value[PACK];
+};
+
+typedef PackOf<real> Pack;  // float4 or double2, whichever `real` makes it
+
+template <class T>
+__device__ const PackOf<T>* packs(const T* array) { return reinterpret_cast<const PackOf<T>*>(array); }
 
 __device__ inline Pack* packs(real* array) { return reinterpret_cast<Pack*>(array); }
 
 // Whether all arrays begin where a pack may.
-template <class... Arrays>
-__device__ bool aligned(Arrays*... arrays) {
-    return ((reinterpret_cast<unsigned long long>(arrays) | ...) % PACK_BYTES) == 0;
+template <class... T>
+__device__ bool aligned(const T*... arrays) {
+    return ((reinterpret_cast<unsigned long long>(arrays) % PACK_ALIGNMENT<T>) | ...) == 0;
 }
 
 // Which elements a thread takes: first, first + step, first + 2 step, ...
@@ -89,6 +96,21 @@ __device__ void map(Walk walk, index n, real* y, Op op, const Inputs*... x) {
     index wide = aligned(y, x...) ? n / PACK : 0;
     for (index i = walk.first; i < wide; i += walk.step) packs(y)[i] = apply(op, packs(x)[i]...);
     for (index i = wide * PACK + walk.first; i < n; i += walk.step) y[i] = op(x[i]...);
+}
+
+template <class Op, class... Packs>
+__device__ void hand_in(Op& op, const Packs&... x) {
+    for (int j = 0; j < PACK; ++j) op(x.value[j]...);
+}
+
+// op(x[i], ...) for the same i, to be added up by op. Nothing is written in between, so that the loads of several packs are under
+// way at once: it takes some 40 KB of them a multiprocessor to keep a large GPU's memory busy.
+template <class Op, class... Inputs>
+__device__ void visit(Walk walk, index n, Op op, const Inputs*... x) {
+    index wide = aligned(x...) ? n / PACK : 0;
+#pragma unroll 4
+    for (index i = walk.first; i < wide; i += walk.step) hand_in(op, packs(x)[i]...);
+    for (index i = wide * PACK + walk.first; i < n; i += walk.step) op(x[i]...);
 }
 
 // 1 / (1 + exp(-x)); for x < 0 the fraction is extended by exp(x), so that exp never overflows.
@@ -152,4 +174,34 @@ __device__ T block_sum(T value, T* scratch) {
     value = warp_sum(lane < warps ? scratch[lane] : T(0));
     __syncthreads();  // nobody writes the next sums before all have read these
     return value;
+}
+
+// ---------------------------------------------------------------------------------------------------- sums over channels
+// A sum over a channel's pixels takes two launches. In the first, the blocks (plane, 0), (plane, 1), ... share each plane (n, c)
+// of x (N, C, ...), and each block writes what it found: its part. There are many planes, so a GPU is full; and a block never
+// leaves its plane, so nobody divides to find out where a pixel lies. In the second, a warp a channel adds up the parts, in double
+// and in a fixed order.
+
+// Which pixels of plane blockIdx.x a thread takes.
+__device__ inline Walk over_plane() {
+    return {(index)blockIdx.y * blockDim.x + threadIdx.x, (index)gridDim.y * blockDim.x};
+}
+
+// The parts of plane number p are numbers p, p + planes, p + 2 planes, ...: those of channel c are c, c + C, c + 2 C, ...
+__device__ inline index part_number() { return (index)blockIdx.y * gridDim.x + blockIdx.x; }
+
+// The sum of count numbers, `step` apart, to the warp that calls it.
+__device__ inline double sum_of_parts(const double* parts, index count, index step) {
+    double sum = 0;
+#pragma unroll 4
+    for (index k = threadIdx.x % WARP; k < count; k += WARP) sum += parts[k * step];
+    return warp_sum(sum);
+}
+
+// The second launch, where a part is one number: parts (count, sums), total (sums,).
+__device__ inline void add_up(const double* parts, real* total, index count, int sums) {
+    int s = (int)(thread_number() / WARP);
+    if (s >= sums) return;
+    double sum = sum_of_parts(parts + s, count, sums);
+    if (threadIdx.x % WARP == 0) total[s] = (real)sum;
 }

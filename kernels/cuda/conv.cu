@@ -136,17 +136,18 @@ extern "C" __global__ void conv2d_grad_w_naive(const real* gy, const real* x, re
     }
 }
 
-// One block a channel: its threads share out the pixels of all images, then add their sums up.  eq: conv.grad_b
-extern "C" __global__ void conv2d_grad_b(const real* gy, real* gb, int N, int O, index pixels) {
-    __shared__ real scratch[WARP];
-    int o = blockIdx.x;
+// The first launch of a sum over each channel (common.cuh).  eq: conv.grad_b
+extern "C" __global__ void conv2d_grad_b(const real* gy, double* parts, index pixels) {
+    __shared__ double scratch[WARP];
     real sum = 0;
-    for (index n = 0; n < N; ++n) {
-        const real* plane = gy + (n * O + o) * pixels;
-        for (index k = threadIdx.x; k < pixels; k += blockDim.x) sum += plane[k];
-    }
-    sum = block_sum(sum, scratch);
-    if (threadIdx.x == 0) gb[o] = sum;
+    visit(over_plane(), pixels, [&](real g) { sum += g; }, gy + blockIdx.x * pixels);
+    double part = block_sum((double)sum, scratch);
+    if (threadIdx.x == 0) parts[part_number()] = part;
+}
+
+// The second.
+extern "C" __global__ void add_parts(const double* parts, real* total, index count, int sums) {
+    add_up(parts, total, count, sums);
 }
 
 // ------------------------------------------------------------------------------------------------------------------- tiled

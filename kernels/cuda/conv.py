@@ -8,7 +8,7 @@ import numpy as np
 from minseg.kernels import shapes
 from minseg.kernels.cuda.activation import relu
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import MOST_ROWS, ceil_div, over, striding
+from minseg.kernels.cuda.grid import MOST_ROWS, ceil_div, over, striding, summing, warps
 from minseg.kernels.spec import Pair, Shape
 
 TILE_COLUMNS, PRODUCT_THREADS = 128, 256
@@ -268,7 +268,10 @@ def conv2d_grad_b(gy):
     device = device_of(gy)
     N, O, H, W = gy.shape
     gb = device.empty((O,), gy.dtype)
-    device.launch("conv", "conv2d_grad_b", gy.dtype, (O,), (256,), gy, gb, np.int32(N), np.int32(O), np.int64(H * W))
+    grid, block = summing(N * O, H * W)
+    parts = device.empty((grid[1] * N, O), np.float64)
+    device.launch("conv", "conv2d_grad_b", gy.dtype, grid, block, gy, parts, np.int64(H * W))
+    device.launch("conv", "add_parts", gy.dtype, *warps(O), parts, gb, np.int64(len(parts)), np.int32(O))
     return gb
 
 

@@ -18,11 +18,11 @@ MOST_COLUMNS = 2**31 - 1
 MOST_ROWS = 65535
 """Where its second and third side end."""
 
-MOST_PARTS = 256
-"""Blocks that share one sum, at most: its second stage adds up so many numbers one after the other."""
+PIXELS_A_THREAD = 16
+"""Of a plane: enough that what a thread computes about its channel is worth it."""
 
-NUMBERS_A_THREAD = 16
-"""Fewer numbers to add up are not worth another block."""
+NUMBERS_A_THREAD = 32
+"""Of a sum: eight packs. Fewer are not worth another block."""
 
 
 def ceil_div(n: int, size: int) -> int:
@@ -39,6 +39,18 @@ def striding(n: int) -> tuple[tuple[int], tuple[int]]:
     return (min(MOST_BLOCKS, max(1, ceil_div(n, THREADS))),), (THREADS,)
 
 
-def parts_of(n: int) -> int:
-    """How many blocks share a sum of n numbers."""
-    return min(MOST_PARTS, ceil_div(n, THREADS * NUMBERS_A_THREAD))
+def over_planes(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:
+    """Grid and block where each plane has a few blocks, or a smaller one if it is small."""
+    blocks = min(MOST_ROWS, ceil_div(pixels, THREADS * PIXELS_A_THREAD))
+    return (planes, blocks), (min(THREADS, WARP * ceil_div(pixels, WARP)),)
+
+
+def summing(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:
+    """Grid and block of a sum over each plane: how many blocks share one, and a power of two of threads, four numbers each."""
+    threads = min(THREADS, max(WARP, 1 << (ceil_div(pixels, 4) - 1).bit_length()))
+    return (planes, min(MOST_ROWS, ceil_div(pixels, threads * NUMBERS_A_THREAD))), (threads,)
+
+
+def warps(n: int) -> tuple[tuple[int], tuple[int]]:
+    """Grid and block where each of n sums has a warp."""
+    return over(n * WARP)

@@ -4,7 +4,8 @@
 //   tiled    A product of our own, to be read: tiles in shared memory (product.cuh). The three products of forward and backward
 //            differ only in how far apart neighbours lie in memory, so one kernel with those distances computes all three.
 //
-// The sum over samples for the bias goes down columns: neighbouring threads read neighbouring columns, 8 threads share a column.
+// The sum over samples for the bias goes down columns: neighbouring threads read neighbouring columns, 8 threads share a column,
+// and several blocks. Each adds up a part of the samples, a second launch the parts, in a fixed order.
 #include "product.cuh"
 
 struct Matrix {
@@ -52,18 +53,24 @@ extern "C" __global__ void add_bias(const real* b, real* y, index total, int O) 
 
 const int SHARERS = 8;
 
-// A block has 32 columns; thread (o, s) adds the rows s, s + 8, s + 16 ... of column o, then the eight sums are added in order.
-// eq: dense.grad_b
-extern "C" __global__ void linear_grad_b(const real* gy, real* gb, index N, index O) {
-    __shared__ real sums[SHARERS][WARP];
-    index o = (index)WARP * blockIdx.x + threadIdx.x;
+// A block has 32 columns and every gridDim.y-th lot of 8 rows; thread (o, s) adds the rows s of these lots in column o, then the
+// eight sums are added in order. parts (gridDim.y, O).  eq: dense.grad_b
+extern "C" __global__ void linear_grad_b(const real* gy, double* parts, index N, index O) {
+    __shared__ double sums[SHARERS][WARP];
+    index o = (index)WARP * blockIdx.x + threadIdx.x, step = (index)SHARERS * gridDim.y;
     real sum = 0;
-    if (o < O)
-        for (index n = threadIdx.y; n < N; n += SHARERS) sum += gy[n * O + o];
+    if (o < O) {
+#pragma unroll 8
+        for (index n = (index)SHARERS * blockIdx.y + threadIdx.y; n < N; n += step) sum += gy[n * O + o];
+    }
     sums[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
-    if (threadIdx.y == 0 && o < O) {
-        for (int s = 1; s < SHARERS; ++s) sum += sums[s][threadIdx.x];
-        gb[o] = sum;
-    }
+    if (threadIdx.y != 0 || o >= O) return;
+    double part = 0;
+    for (int s = 0; s < SHARERS; ++s) part += sums[s][threadIdx.x];
+    parts[blockIdx.y * O + o] = part;
+}
+
+extern "C" __global__ void add_parts(const double* parts, real* total, index count, int sums) {
+    add_up(parts, total, count, sums);
 }

@@ -3,10 +3,14 @@
 import numpy as np
 
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import ceil_div, striding
+from minseg.kernels.cuda.grid import NUMBERS_A_THREAD, WARP, ceil_div, striding, warps
 
 TILE_ROWS, TILE_COLUMNS = 64, 128
 """Of matmul_tiled."""
+SHARERS = 8
+"""Of linear_grad_b: threads of a block that share a column."""
+MOST_PARTS = 512
+"""Of a column's sum: as many blocks keep a large GPU busy, and the second launch short."""
 
 
 def _tiled(a, c, b=None, turn_a: bool = False, turn_c: bool = False):
@@ -78,6 +82,9 @@ def linear_grad_b(gy):
     device = device_of(gy)
     N, O = gy.shape
     gb = device.empty((O,), gy.dtype)
-    grid, block = (ceil_div(O, 32),), (32, 8)
-    device.launch("linear", "linear_grad_b", gy.dtype, grid, block, gy, gb, np.int64(N), np.int64(O))
+    count = max(1, min(MOST_PARTS, ceil_div(N, SHARERS * NUMBERS_A_THREAD)))
+    parts = device.empty((count, O), np.float64)
+    grid, block = (ceil_div(O, WARP), count), (WARP, SHARERS)
+    device.launch("linear", "linear_grad_b", gy.dtype, grid, block, gy, parts, np.int64(N), np.int64(O))
+    device.launch("linear", "add_parts", gy.dtype, *warps(O), parts, gb, np.int64(count), np.int32(O))
     return gb

@@ -4,8 +4,9 @@
 // of their reads is of consecutive addresses. Softmax, loss and, backward, gradient are one kernel each: the probabilities, as
 // large as z, are never written to memory.
 //
-// Element by element: `map` of common.cuh. Dice: sums over all pixels, in double, in two stages: many blocks sum a part each, and
-// a second launch adds the parts in a fixed order. How the threads of a block add up what they have is the ladder of dice_sums:
+// Element by element: `map` of common.cuh. Dice: sums over all pixels, in double, in two launches (common.cuh): many blocks sum a
+// part each, and then the parts are added up in a fixed order. How the threads of a block add up what they have is the ladder of
+// dice_sums:
 //
 //   shared     folded by halves in shared memory, with a barrier after each of 8 foldings; at the last ones a few threads work
 //              and all others wait.
@@ -118,91 +119,83 @@ struct DiceSums {
 };
 
 // eq: loss.dice_sums
-// Those of one thread, for channel blockIdx.x: it comes to every gridDim.y blockDim.x-th pixel.
+// Those of one thread, for class k of an image: plane number blockIdx.x.
 template <class Label>
-__device__ DiceSums dice_of_thread(
-    const real* p, const Label* target, index pixels, int K, index L, index first_label, index ignore_index) {
-    int k = blockIdx.x;
-    DiceSums sums = {0, 0, 0};
-    index step = (index)gridDim.y * blockDim.x;
-    for (index i = (index)blockIdx.y * blockDim.x + threadIdx.x; i < pixels; i += step) {
-        if (target[i] == ignore_index) continue;
-        index image = quotient(i, L);
-        real here = p[(image * K + k) * L + (i - image * L)];
-        bool member = target[i] == first_label + k;
-        sums.both += member ? here : real(0);
-        sums.all_p += here;
-        sums.all_g += member;
-    }
-    return sums;
+__device__ DiceSums dice_of_thread(const real* p, const Label* target, int K, index L, index first_label, index ignore_index) {
+    index image = blockIdx.x / K, k = blockIdx.x % K;
+    double both = 0, all_p = 0;
+    int all_g = 0;
+    auto add = [&](real p, Label t) {
+        bool kept = t != ignore_index, member = kept && t == first_label + k;
+        double here = kept ? p : real(0);
+        both += member ? here : 0;
+        all_p += here;
+        all_g += member;
+    };
+    visit(over_plane(), L, add, p + blockIdx.x * L, target + image * L);
+    return {both, all_p, (double)all_g};
 }
 
-// parts (gridDim.y, 3, K): the sums of each block.
+// parts (gridDim.y N, 3, K): the sums of each block.
 __device__ inline void store_part(DiceSums sums, double* parts, int K) {
     if (threadIdx.x != 0) return;
-    parts += (index)blockIdx.y * 3 * K + blockIdx.x;
+    index image = part_number() / K, k = part_number() % K;
+    parts += image * 3 * K + k;
     parts[0] = sums.both;
     parts[K] = sums.all_p;
     parts[2 * K] = sums.all_g;
 }
 
 extern "C" __global__ void dice_sums_shared_bytes(
-    const real* p, const byte* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    const real* p, const byte* target, double* parts, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
-    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    DiceSums sums = dice_of_thread(p, target, K, L, first_label, ignore_index);
     store_part({folded_sum(sums.both, scratch), folded_sum(sums.all_p, scratch), folded_sum(sums.all_g, scratch)}, parts, K);
 }
 
 extern "C" __global__ void dice_sums_shared_integers(
-    const real* p, const index* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    const real* p, const index* target, double* parts, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
-    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    DiceSums sums = dice_of_thread(p, target, K, L, first_label, ignore_index);
     store_part({folded_sum(sums.both, scratch), folded_sum(sums.all_p, scratch), folded_sum(sums.all_g, scratch)}, parts, K);
 }
 
 extern "C" __global__ void dice_sums_shuffles_bytes(
-    const real* p, const byte* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    const real* p, const byte* target, double* parts, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
-    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    DiceSums sums = dice_of_thread(p, target, K, L, first_label, ignore_index);
     store_part({block_sum(sums.both, scratch), block_sum(sums.all_p, scratch), block_sum(sums.all_g, scratch)}, parts, K);
 }
 
 extern "C" __global__ void dice_sums_shuffles_integers(
-    const real* p, const index* target, double* parts, index pixels, int K, index L, index first_label, index ignore_index) {
+    const real* p, const index* target, double* parts, int K, index L, index first_label, index ignore_index) {
     extern __shared__ double scratch[];
-    DiceSums sums = dice_of_thread(p, target, pixels, K, L, first_label, ignore_index);
+    DiceSums sums = dice_of_thread(p, target, K, L, first_label, ignore_index);
     store_part({block_sum(sums.both, scratch), block_sum(sums.all_p, scratch), block_sum(sums.all_g, scratch)}, parts, K);
 }
 
-// Second stage: the parts of each of the 3 K sums, one after the other.
-extern "C" __global__ void add_parts(const double* parts, real* sums, int count, int sums_count) {
-    int s = (int)thread_number();
-    if (s >= sums_count) return;
-    double total = 0;
-    for (int part = 0; part < count; ++part) total += parts[(index)part * sums_count + s];
-    sums[s] = (real)total;
+// The second launch.
+extern "C" __global__ void add_parts(const double* parts, real* total, index count, int sums) {
+    add_up(parts, total, count, sums);
 }
 
 // eq: loss.dice_sums_grad
-// The third sum does not depend on p, so g[2] plays no part.
+// The third sum does not depend on p, so g[2] plays no part. Class k of an image is plane number blockIdx.x.
 template <class Label>
 __device__ void dice_sums_grad_p(
-    const real* g, const Label* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
-    index i = thread_number();
-    if (i >= elements) return;
-    index plane = quotient(i, L), image = quotient(plane, K);
-    int k = (int)(plane - image * K);
-    index t = target[image * L + (i - plane * L)];
-    real value = t == first_label + k ? g[k] + g[K + k] : g[K + k];
-    gp[i] = t == ignore_index ? real(0) : value;
+    const real* g, const Label* target, real* gp, int K, index L, index first_label, index ignore_index) {
+    index image = blockIdx.x / K, k = blockIdx.x % K;
+    real inside = g[k] + g[K + k], outside = g[K + k];
+    auto op = [=](Label t) { return t == ignore_index ? real(0) : t == first_label + k ? inside : outside; };
+    map(over_plane(), L, gp + blockIdx.x * L, op, target + image * L);
 }
 
 extern "C" __global__ void dice_sums_grad_p_bytes(
-    const real* g, const byte* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
-    dice_sums_grad_p(g, target, gp, elements, K, L, first_label, ignore_index);
+    const real* g, const byte* target, real* gp, int K, index L, index first_label, index ignore_index) {
+    dice_sums_grad_p(g, target, gp, K, L, first_label, ignore_index);
 }
 
 extern "C" __global__ void dice_sums_grad_p_integers(
-    const real* g, const index* target, real* gp, index elements, int K, index L, index first_label, index ignore_index) {
-    dice_sums_grad_p(g, target, gp, elements, K, L, first_label, ignore_index);
+    const real* g, const index* target, real* gp, int K, index L, index first_label, index ignore_index) {
+    dice_sums_grad_p(g, target, gp, K, L, first_label, ignore_index);
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from minseg.kernels.cuda.activation import elementwise
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import THREADS, over, parts_of
+from minseg.kernels.cuda.grid import over, over_planes, summing, warps
 
 
 def _labels(target) -> tuple:
@@ -78,16 +78,16 @@ def mse_loss_grad_a(g, a, target):
 def _dice_sums(rung: str, p, target, first_label: int, ignore_index: int):
     device = device_of(p)
     labels, kind = _labels(target)
-    K = p.shape[1]
-    blocks = parts_of(target.size)
-    parts, sums = device.empty((blocks, 3, K), np.float64), device.empty((3, K), p.dtype)
-    numbers = np.int64(target.size), *_sizes(p), np.int64(first_label), np.int64(ignore_index)
+    N, K = p.shape[:2]
+    grid, block = summing(N * K, p.shape[2] * p.shape[3])
+    count = grid[1] * N
+    parts, sums = device.empty((count, 3, K), np.float64), device.empty((3, K), p.dtype)
     device.launch(
-        *("loss", f"dice_sums_{rung}_{kind}", p.dtype, (K, blocks), (THREADS,)),
-        *(p, labels, parts, *numbers),
-        shared_mem=THREADS * parts.dtype.itemsize,
+        *("loss", f"dice_sums_{rung}_{kind}", p.dtype, grid, block),
+        *(p, labels, parts, *_sizes(p), np.int64(first_label), np.int64(ignore_index)),
+        shared_mem=block[0] * parts.dtype.itemsize,
     )
-    device.launch("loss", "add_parts", p.dtype, *over(3 * K), parts, sums, np.int32(blocks), np.int32(3 * K))
+    device.launch("loss", "add_parts", p.dtype, *warps(3 * K), parts, sums, np.int64(count), np.int32(3 * K))
     return sums
 
 
@@ -104,6 +104,7 @@ def dice_sums_grad_p(g, p, target, first_label: int, ignore_index: int):
     device = device_of(p)
     gp = device.empty(p.shape, p.dtype)
     labels, kind = _labels(target)
-    numbers = np.int64(gp.size), *_sizes(p), np.int64(first_label), np.int64(ignore_index)
-    device.launch("loss", f"dice_sums_grad_p_{kind}", p.dtype, *over(gp.size), g, labels, gp, *numbers)
+    grid, block = over_planes(p.shape[0] * p.shape[1], p.shape[2] * p.shape[3])
+    numbers = *_sizes(p), np.int64(first_label), np.int64(ignore_index)
+    device.launch("loss", f"dice_sums_grad_p_{kind}", p.dtype, grid, block, g, labels, gp, *numbers)
     return gp

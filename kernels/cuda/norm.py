@@ -5,10 +5,7 @@ from functools import partial
 import numpy as np
 
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import MOST_ROWS, THREADS, WARP, ceil_div, over, parts_of
-
-PIXELS_A_THREAD = 16
-"""Of a plane: enough that what a thread computes about its channel is worth it."""
+from minseg.kernels.cuda.grid import THREADS, over_planes, summing, warps
 
 
 def _sizes(x) -> tuple:
@@ -21,10 +18,15 @@ def _pixels(x) -> int:
     return x.size // x.shape[1]
 
 
-def _planes_shared(x) -> tuple[tuple[int, int], tuple[int]]:
-    """Grid and block where each plane has a few blocks, or a smaller one if it is small."""
-    planes, L = x.shape[0] * x.shape[1], x.shape[2] * x.shape[3]
-    return (planes, min(MOST_ROWS, ceil_div(L, THREADS * PIXELS_A_THREAD))), (min(THREADS, WARP * ceil_div(L, WARP)),)
+def _planes(x) -> tuple[int, int]:
+    """How many, and of how many pixels."""
+    return x.shape[0] * x.shape[1], x.shape[2] * x.shape[3]
+
+
+def _summing(x) -> tuple[tuple[int, int], tuple[int], int]:
+    """Grid and block of a sum over each channel, and how many parts of each channel's sum there will be."""
+    grid, block = summing(*_planes(x))
+    return grid, block, grid[1] * x.shape[0]
 
 
 def _norm(mean, weight, bias, eps: float, rectified: bool) -> tuple[tuple, tuple]:
@@ -48,20 +50,19 @@ def _stats_two_pass(x):
     return mean, var
 
 
-def _stats_welford(x):
+def _stats_in_parts(rung: str, x):
     device, C = device_of(x), x.shape[1]
     mean, var = device.empty((C,), x.dtype), device.empty((C,), x.dtype)
-    blocks = parts_of(_pixels(x))
-    parts = device.empty((blocks, C, 3), np.float64)
-    numbers = np.int64(_pixels(x)), *_sizes(x)
-    device.launch("norm", "batch_norm_stats_welford", x.dtype, (C, blocks), (THREADS,), x, parts, *numbers)
-    device.launch("norm", "merge_moments", x.dtype, *over(C), x, parts, mean, var, np.int32(blocks), *_sizes(x))
+    grid, block, count = _summing(x)
+    parts = device.empty((count, C, 3), np.float64)
+    device.launch("norm", f"batch_norm_stats_{rung}", x.dtype, grid, block, x, parts, *_sizes(x))
+    device.launch("norm", "merge_moments", x.dtype, *warps(C), x, parts, mean, var, np.int64(count), *_sizes(x))
     return mean, var
 
 
 def batch_norm_stats(x):
     """eq: norm.batch_stats"""
-    return _stats_welford(x)
+    return _stats_in_parts("shifted", x)
 
 
 # ------------------------------------------------------------------------------------------- normalisation, gradients
@@ -72,30 +73,31 @@ def _normalise(x, mean, var, weight, bias, eps: float, rectified: bool):
     y = device.empty(x.shape, x.dtype)
     arrays, numbers = _norm(mean, weight, bias, eps, rectified)
     device.launch(
-        *("norm", "normalise", x.dtype, *_planes_shared(x)),
+        *("norm", "normalise", x.dtype, *over_planes(*_planes(x))),
         *(x, mean, var, *arrays, y, *_sizes(x), *numbers),
     )
     return y
 
 
 def _gradients(rung: str, training: bool, rectified: bool, gy, x, mean, var, weight, bias, eps: float):
-    """For x, weight and bias: sums over each channel, in two stages, and then x's pixel by pixel."""
-    device, C, M = device_of(x), x.shape[1], np.int64(_pixels(x))
+    """For x, weight and bias: sums over each channel, in two launches, and then x's pixel by pixel, if it waits for the sums."""
+    device, C = device_of(x), x.shape[1]
     gx, gw, gb = device.empty(x.shape, x.dtype), device.empty((C,), x.dtype), device.empty((C,), x.dtype)
-    blocks = parts_of(_pixels(x))
-    parts = device.empty((blocks, C, 2), np.float64)
+    grid, block, count = _summing(x)
+    parts = device.empty((count, C, 2), np.float64)
     arrays, numbers = _norm(mean, weight, bias, eps, rectified)
     device.launch(
-        *("norm", f"gradient_sums_{rung}", x.dtype, (C, blocks), (THREADS,)),
-        *(gy, x, mean, var, *arrays, parts, M, *_sizes(x), *numbers),
-        shared_mem=THREADS * parts.dtype.itemsize,
+        *("norm", f"gradient_sums_{rung}", x.dtype, grid, block),
+        *(gy, x, mean, var, *arrays, gx, parts, *_sizes(x), *numbers, np.bool_(training)),
+        shared_mem=block[0] * parts.dtype.itemsize,
     )
-    counts = np.int32(blocks), np.int32(C), x.dtype.type(eps)
-    device.launch("norm", "add_gradient_sums", x.dtype, *over(C), parts, var, gw, gb, *counts)
-    device.launch(
-        *("norm", "gradient_x", x.dtype, *_planes_shared(x)),
-        *(gy, x, mean, var, *arrays, gw, gb, gx, M, *_sizes(x), *numbers, np.bool_(training)),
-    )
+    counts = np.int64(count), np.int32(C), x.dtype.type(eps)
+    device.launch("norm", "add_gradient_sums", x.dtype, *warps(C), parts, var, gw, gb, *counts)
+    if training:
+        device.launch(
+            *("norm", "gradient_x", x.dtype, *over_planes(*_planes(x))),
+            *(gy, x, mean, var, *arrays, gw, gb, gx, np.int64(_pixels(x)), *_sizes(x), *numbers),
+        )
     return gx, gw, gb
 
 
@@ -104,7 +106,8 @@ def _plain_gradients(rung: str, training: bool, gy, x, mean, var, weight, eps: f
 
 
 VARIANTS = {
-    "batch_norm_stats": {"two_pass": _stats_two_pass, "welford": _stats_welford},
+    "batch_norm_stats": {"two_pass": _stats_two_pass}
+    | {rung: partial(_stats_in_parts, rung) for rung in ("welford", "shifted")},
     "batch_norm_grad": {rung: partial(_plain_gradients, rung, True) for rung in ("shared", "shuffles")},
     "batch_norm_relu_grad": {rung: partial(_gradients, rung, True, True) for rung in ("shared", "shuffles")},
 }

@@ -18,7 +18,10 @@ from minseg.testing.cases import Case, cases, normal
 from minseg.testing.conformance import on_device
 
 SHAPE = (2, 3, 65, 43)
-"""5590 pixels a channel: two blocks share it."""
+"""Planes of 2795 pixels: more than a block has threads, and every other one begins between packs."""
+
+WIDE = (2, 2, 92, 90)
+"""Planes of 8280 pixels, all of which begin where packs may: two blocks share the sum over each."""
 
 EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 * THREADS + 1, 13 * THREADS + 3)
 """Around a block of threads, and a block of packs of four; and two short grids of packs, with a rest."""
@@ -34,17 +37,21 @@ def short_grids() -> Iterator[None]:
         yield
 
 
-def _planes(rng, dtype) -> np.ndarray:
-    return normal(rng, dtype, *SHAPE)
+def _planes(rng, dtype, shape=SHAPE) -> np.ndarray:
+    return normal(rng, dtype, *shape)
 
 
-def _labels(rng) -> np.ndarray:
-    return rng.integers(0, SHAPE[1], (SHAPE[0], *SHAPE[2:])).astype(np.uint8)
+def _labels(rng, shape=SHAPE) -> np.ndarray:
+    return rng.integers(0, shape[1], (shape[0], *shape[2:])).astype(np.uint8)
 
 
-def _standard(dtype) -> tuple[np.ndarray, np.ndarray]:
+def _standard(dtype, shape=SHAPE) -> tuple[np.ndarray, np.ndarray]:
     """Statistics of such planes, near enough."""
-    return np.zeros(SHAPE[1], dtype), np.ones(SHAPE[1], dtype)
+    return np.zeros(shape[1], dtype), np.ones(shape[1], dtype)
+
+
+def _pair(rng, dtype) -> tuple[np.ndarray, np.ndarray]:
+    return _planes(rng, dtype, WIDE), _planes(rng, dtype, WIDE)
 
 
 def _uniform(rng, dtype, *shape):
@@ -75,6 +82,20 @@ _LARGE = {
         SHAPE,
     ),
 }
+
+
+_WIDE = {
+    "conv2d_grad_b": lambda rng, dtype: (_planes(rng, dtype, WIDE),),
+    "batch_norm_stats": lambda rng, dtype: (_planes(rng, dtype, WIDE),),
+    "batch_norm_grad": lambda rng, dtype: (*_pair(rng, dtype), *_standard(dtype, WIDE), None, 1e-5),
+    "batch_norm_eval_grad": lambda rng, dtype: (*_pair(rng, dtype), *_standard(dtype, WIDE), None, 1e-5),
+    "dice_sums": lambda rng, dtype: (np.abs(_planes(rng, dtype, WIDE)), _labels(rng, WIDE), 0, 1),
+    "dice_sums_grad_p": lambda rng, dtype: (
+        *(normal(rng, dtype, 3, WIDE[1]), _planes(rng, dtype, WIDE)),
+        *(_labels(rng, WIDE), 1, 0),
+    ),
+}
+"""Sums over channels, and what else goes plane by plane."""
 
 
 def _unpooled(rng, dtype) -> tuple:
@@ -147,6 +168,8 @@ _FLAT = ("relu", "mse_loss_grad_a", "sgd_update", "rmsprop_update", "adam_update
 def large_cases(primitive: str) -> list[Case]:
     """Those that need several blocks, or lie at the edges of blocks and packs."""
     found = [Case("several blocks", _LARGE[primitive])] if primitive in _LARGE else []
+    if primitive in _WIDE:
+        found.append(Case("several blocks a plane", _WIDE[primitive]))
     if primitive in _FLAT:
         found += [Case(f"{n} elements", partial(_of_length, n, primitive)) for n in EDGES]
     return found
