@@ -79,7 +79,7 @@ __device__ inline Moments moments_by_shifting(const real* plane, index L, double
 }
 
 // parts (gridDim.y, planes): the moments of each block's pixels.
-__device__ inline void store_part(Moments m, double* parts) {
+__device__ inline void store_moments(Moments m, double* parts) {
     __shared__ double scratch[WARP];
     m = merged(m, [&](double value) { return block_sum(value, scratch); });
     if (threadIdx.x != 0) return;
@@ -91,12 +91,12 @@ __device__ inline void store_part(Moments m, double* parts) {
 
 // eq: norm.batch_stats
 extern "C" __global__ void batch_norm_stats_welford(const real* x, double* parts, int C, index L) {
-    store_part(moments_by_welford(x + blockIdx.x * L, L, x[blockIdx.x % C * L]), parts);
+    store_moments(moments_by_welford(x + blockIdx.x * L, L, x[blockIdx.x % C * L]), parts);
 }
 
 // eq: norm.batch_stats
 extern "C" __global__ void batch_norm_stats_shifted(const real* x, double* parts, int C, index L) {
-    store_part(moments_by_shifting(x + blockIdx.x * L, L, x[blockIdx.x % C * L]), parts);
+    store_moments(moments_by_shifting(x + blockIdx.x * L, L, x[blockIdx.x % C * L]), parts);
 }
 
 // eq: norm.batch_stats. One warp a channel merges its parts, as in `merged`.

@@ -8,12 +8,9 @@ OVERWRITTEN = "a value to begin with, which is replaced before it is used"
 NOT_USED = "the branch in which it is used is another"
 ONE_BY_ONE = "never true, so that outputs are written one by one: the same numbers, more slowly"
 LAST_BY_ONE = "the last pack is written one by one: the same numbers, more slowly"
-NO_PIXELS = "a thread or warp without pixels counts 0, and is dropped: none above it has any"
-FIRST_PART = "a count of 0 gives its mean no weight: the first part replaces it, up to a rounding in double"
+NO_PIXELS = "a thread without pixels counts 0, and its mean has no weight"
 FIRST_PIXEL = "the first pixel, 0 from the origin, brings the mean to 0 whatever it was"
-WITH_OWN = (
-    "a lane without one so far above gets its own moments: both count and squares double, and their quotient stays"
-)
+SAME_SUM = "centre is the mean, so that the sum of part[0] (part[1] - centre) is 0, and so is what changes"
 ZEROS_FROM_A = "beyond the last k the factor on the left is 0, and columns that do not exist are not written"
 ZEROS_FROM_B = "beyond the last k the factor on the right is 0, and rows that do not exist are not written"
 ZEROS_ADDED = "one step more, in which both factors are 0"
@@ -38,8 +35,8 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
         "if (((a | b) >> (32 - 1)) == 0) return (unsigned)a / (unsigned)b;",
     ],
     ("common.cuh", "aligned", NO_PACKS): [
-        "return ((reinterpret_cast<unsigned long long>(arrays) | ...) / PACK_BYTES) == 0;",
-        "return ((reinterpret_cast<unsigned long long>(arrays) | ...) % PACK_BYTES) == (0 + 1);",
+        "return ((reinterpret_cast<unsigned long long>(arrays) / PACK_ALIGNMENT<T>) | ...) == 0;",
+        "return ((reinterpret_cast<unsigned long long>(arrays) % PACK_ALIGNMENT<T>) | ...) == (0 + 1);",
     ],
     ("common.cuh", "sigmoid_of", HALF): [
         "return (x <= 0 ? e : real(1)) / (1 + e);",
@@ -58,7 +55,7 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
         "i = stride == (1 - 1) ? reached : reached / stride;",
     ],
     ("conv.cu", "conv2d_grad_b", OF_ALL): [
-        "if (threadIdx.x == (0 + 1)) gb[o] = sum;",
+        "if (threadIdx.x == (0 + 1)) parts[part_number()] = part;",
     ],
     ("linear.cu", "matmul_tiled", OVERWRITTEN): [
         "Column{Matrix{c, c_row, c_column}, (0 + 1), 0}, Rows{y, b, has_bias, columns}, a_tile, b_tile);",
@@ -79,23 +76,31 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ("loss.cu", "store_part", OF_ALL): [
         "if (threadIdx.x != (0 + 1)) return;",
     ],
-    ("norm.cu", "merged_over_warp", WITH_OWN): [
-        "for (int distance = WARP * 2; distance > 0; distance /= 2) m = merged(m, from_lane_above(m, distance));",
-        "for (int distance = WARP / (2 - 1); distance > 0; distance /= 2) m = merged(m, from_lane_above(m, distance));",
+    ("norm.cu", "moments_by_welford", OVERWRITTEN): [
+        "real origin = (0 + 1), mean = 0, squares = 0;",
     ],
-    ("norm.cu", "moments_of_thread", NO_PIXELS): [
-        "if (walk.first >= M) return {0, (0 + 1), 0};",
-        "if (walk.first >= M) return {0, 0, (0 + 1)};",
+    ("norm.cu", "moments_by_welford", FIRST_PIXEL): [
+        "real origin = 0, mean = (0 + 1), squares = 0;",
     ],
-    ("norm.cu", "moments_of_thread", FIRST_PIXEL): [
-        "real origin = x[pixel_of(walk.first, blockIdx.x, C, L)], mean = (0 + 1), squares = 0;",
+    ("norm.cu", "moments_by_welford", NO_PIXELS): [
+        "return {(double)count, count >= 0 ? origin - channel_origin + mean : 0, squares};",
+        "return {(double)count, count > 0 ? origin - channel_origin + mean : (0 + 1), squares};",
     ],
-    ("norm.cu", "batch_norm_stats_welford", NO_PIXELS): [
-        "m = merged_over_warp(lane < warps ? of_warp[lane] : Moments{0, (0 + 1), 0});",
-        "m = merged_over_warp(lane < warps ? of_warp[lane] : Moments{0, 0, (0 + 1)});",
+    ("norm.cu", "moments_by_shifting", OVERWRITTEN): [
+        "real origin = (0 + 1), sum = 0, squares = 0;",
     ],
-    ("norm.cu", "merge_moments", FIRST_PART): [
-        "Moments m = {0, (0 + 1), 0};",
+    ("norm.cu", "moments_by_shifting", NO_PIXELS): [
+        "if (count == 0) return {0, (0 + 1), 0};",
+    ],
+    ("norm.cu", "merge_moments", SAME_SUM): [
+        "squares += part[2] + part[0] * (part[1] + centre) * (part[1] - centre);",
+        "squares += part[2] + part[0] * (part[1] - centre) * (part[1] + centre);",
+    ],
+    ("norm.cu", "merge_moments", WHOLE_WARP): [
+        "if (lane != (0 + 1)) return;",
+    ],
+    ("norm.cu", "store_moments", OF_ALL): [
+        "if (threadIdx.x != (0 + 1)) return;",
     ],
     ("norm.cu", "batch_norm_stats_two_pass", OF_ALL): [
         "if (threadIdx.x != (0 + 1)) return;",
@@ -105,10 +110,6 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("norm.cu", "store_part", OF_ALL): [
         "if (threadIdx.x != (0 + 1)) return;",
-    ],
-    ("norm.cu", "gradient_x", NOT_USED): [
-        "real slope = training ? gw[c] * channel.inverse / M : real((0 + 1)), mean_gy = training ? gb[c] / M : real(0);",
-        "real slope = training ? gw[c] * channel.inverse / M : real(0), mean_gy = training ? gb[c] / M : real((0 + 1));",
     ],
     ("pool.cu", "find_hulls", WITH_ITSELF): [
         "for (int j = (1 - 1); j < others; ++j) {",
