@@ -357,11 +357,20 @@ CONV2D_GRAD_W_TILED(16)
 CONV2D_GRAD_W_TILED(32)
 CONV2D_GRAD_W_TILED(64)
 
-// gw = the sum of all parts, in order
+const int SHARERS = 8;
+
+// gw = the sum of all parts. A block has 32 neighbouring outputs; thread (k, s) adds the parts s, s + 8, s + 16 ... of output k, then
+// the eight sums are added in order.
 extern "C" __global__ void sum_parts(const real* sums, real* gw, index total, int parts) {
-    for (index k = thread_number(); k < total; k += thread_count()) {
-        real sum = 0;
-        for (int part = 0; part < parts; ++part) sum += sums[part * total + k];
+    __shared__ real shares[SHARERS][WARP];
+    index k = (index)WARP * blockIdx.x + threadIdx.x;
+    real sum = 0;
+    if (k < total)
+        for (int part = threadIdx.y; part < parts; part += SHARERS) sum += sums[part * total + k];
+    shares[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && k < total) {
+        for (int s = 1; s < SHARERS; ++s) sum += shares[s][threadIdx.x];
         gw[k] = sum;
     }
 }

@@ -8,17 +8,18 @@ import numpy as np
 from minseg.kernels import shapes
 from minseg.kernels.cuda.activation import relu
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import MOST_ROWS, ceil_div, over, striding, summing, warps
+from minseg.kernels.cuda.grid import MOST_ROWS, WARP, ceil_div, over, striding, summing, warps
 from minseg.kernels.spec import Pair, Shape
 
 TILE_COLUMNS, PRODUCT_THREADS = 128, 256
 """Of product.cuh."""
 COLUMN_BYTES = 256 << 20
 """im2col's columns may take so much memory; images beyond that go one lot after the other."""
-PARTS = 64
-"""At most so many partial sums of the gradient for w, each over a part of the pixels ..."""
-PART_PIXELS = 2048
-"""... and so many pixels in each at least."""
+BLOCKS = 1024
+"""The gradient for w has few outputs and long sums: the sums are cut into parts until there are about so many blocks, several for
+each multiprocessor of a large card ..."""
+PART_PIXELS = 512
+"""... but with so many pixels in each part at least."""
 
 
 def _window(x_shape: Shape, kernel: Pair, stride: Pair, padding: Pair, dilation: Pair) -> tuple[np.int32, ...]:
@@ -174,14 +175,27 @@ def _grad_w_tiled(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: 
     device = device_of(gy)
     N, O, I, J = gy.shape
     gw = device.empty(tuple(w_shape), gy.dtype)
-    parts = max(1, min(PARTS, ceil_div(N * I * J, PART_PIXELS), MOST_ROWS // groups))
-    height, grid = _tiles(O // groups, gw[0].size, groups * parts)
+    height, (across, down, _) = _tiles(O // groups, gw[0].size, groups)
+    parts = _parts(N * I * J, across * down, groups)
+    grid = across, down, groups * parts
     sums = device.empty((parts, *w_shape), gy.dtype)
     sizes = tuple(map(np.int32, (N, parts, x.shape[1], O, groups)))
     window = _window(x.shape, w_shape[2:], stride, padding, dilation)
     block = (PRODUCT_THREADS,)
     device.launch("conv", f"conv2d_grad_w_tiled_{height}", gy.dtype, grid, block, gy, x, sums, *sizes, *window)
-    device.launch("conv", "sum_parts", gy.dtype, *striding(gw.size), sums, gw, np.int64(gw.size), np.int32(parts))
+    return _sum_of_parts(sums, gw)
+
+
+def _parts(pixels: int, tiles: int, groups: int) -> int:
+    """How many parts share the sum over so many pixels, for so many tiles of outputs in each group."""
+    return max(1, min(ceil_div(BLOCKS, tiles * groups), ceil_div(pixels, PART_PIXELS), MOST_ROWS // groups))
+
+
+def _sum_of_parts(sums, gw):
+    """The parts are added in a fixed order."""
+    device = device_of(sums)
+    grid, block = (ceil_div(gw.size, WARP),), (WARP, 8)
+    device.launch("conv", "sum_parts", gw.dtype, grid, block, sums, gw, np.int64(gw.size), np.int32(len(sums)))
     return gw
 
 

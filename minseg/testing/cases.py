@@ -131,7 +131,7 @@ CONVOLUTIONS = {
     "from 65 channels": Convolution((1, 65, 3, 4), (2, 65, 2, 1)),
     "two channels of two pixels": Convolution((4, 2, 1, 2), (2, 2, 1, 1)),
     "two channels of one pixel": Convolution((5, 2, 1, 1), (2, 2, 1, 1), bias=False),
-    "several parts of a sum": Convolution((5, 2, 23, 19), (3, 2, 3, 2), padding=(1, 1)),
+    "a sum of nine parts": Convolution((10, 2, 23, 19), (3, 2, 3, 2), padding=(1, 1)),
 } | {f"width {width}": Convolution((1, 2, 5, width), (5, 2, 3, 3), padding=(1, 1)) for width in WIDTHS}
 
 
