@@ -205,3 +205,39 @@ __device__ inline void add_up(const double* parts, real* total, index count, int
     double sum = sum_of_parts(parts + s, count, sums);
     if (threadIdx.x % WARP == 0) total[s] = (real)sum;
 }
+
+// ------------------------------------------------------------------------------------------------- one pixel, several planes
+// Where the pixels lie that an output is made of takes divisions to work out, more than the arithmetic that follows; but it is the
+// same in every plane. So a thread has one pixel, and that in PLANES planes: what it worked out serves all of them, and it asks for
+// a number of each before it waits for the first.
+
+const int PLANES = 8;
+
+// The planes of a block: blockIdx.x says which. There may be fewer than PLANES; then the last one is read again, and written once.
+struct Planes {
+    index first;
+    int count;
+    __device__ explicit Planes(index planes)
+        : first((index)PLANES * blockIdx.x), count((int)min((index)PLANES, planes - (index)PLANES * blockIdx.x)) {}
+    __device__ index operator[](int p) const { return first + min(p, count - 1); }
+};
+
+// What a thread computes of its pixel, a number for each plane.
+template <class T>
+struct InPlanes {
+    T value[PLANES];
+
+    // of(plane) added to each
+    template <class Of>
+    __device__ void add(const Planes& planes, Of of) {
+#pragma unroll
+        for (int p = 0; p < PLANES; ++p) value[p] += of(planes[p]);
+    }
+
+    // out (planes, pixels), at this pixel
+    __device__ void store(T* out, const Planes& planes, index pixels, index pixel) const {
+#pragma unroll
+        for (int p = 0; p < PLANES; ++p)
+            if (p < planes.count) out[(planes.first + p) * pixels + pixel] = value[p];
+    }
+};

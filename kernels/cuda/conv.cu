@@ -51,24 +51,39 @@ __device__ inline real window_on_pixel(const real* plane, const Window& w, int u
 
 // ------------------------------------------------------------------------------------------------------------------ im2col
 
+// A thread has one entry of the columns in several planes n C + c, or one pixel (common.cuh).
 // eq: conv.im2col
-extern "C" __global__ void im2col(const real* x, real* cols, index total, WINDOW_PARAMETERS) {
-    for (index k = thread_number(); k < total; k += thread_count()) {
-        index rest = k;
-        int j = take(rest, J), i = take(rest, I), q = take(rest, S), p = take(rest, R);
-        cols[k] = pixel_of_window(x + rest * H * W, WINDOW, i, j, p, q);  // rest: n C + c
+extern "C" __global__ void im2col(const real* x, real* cols, index all_planes, WINDOW_PARAMETERS) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index entries = (index)R * S * I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < entries; k += walk.step) {
+        index p = k;
+        int j = take(p, J), i = take(p, I), q = take(p, S);
+        InPlanes<real> value = {};
+        value.add(planes, [=](index plane) { return pixel_of_window(x + plane * pixels, WINDOW, i, j, (int)p, q); });
+        value.store(cols, planes, entries, k);
     }
 }
 
 // eq: conv.col2im
-extern "C" __global__ void col2im(const real* cols, real* x, index total, WINDOW_PARAMETERS) {
-    for (index k = thread_number(); k < total; k += thread_count()) {
-        index rest = k;
-        int v = take(rest, W), u = take(rest, H);
-        real sum = 0;
-        for (int p = 0; p < R; ++p)
-            for (int q = 0; q < S; ++q) sum += window_on_pixel(cols + ((rest * R + p) * S + q) * I * J, WINDOW, u, v, p, q);
-        x[k] = sum;
+extern "C" __global__ void col2im(const real* cols, real* x, index all_planes, WINDOW_PARAMETERS) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index windows = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < pixels; k += walk.step) {
+        Place here = place_of(k, H, W);
+        InPlanes<real> sum = {};
+        int i, j;
+        for (int p = 0; p < R; ++p) {
+            if (!window_on(here.row, p, stride_i, padding_i, dilation_i, I, i)) continue;
+            for (int q = 0; q < S; ++q) {
+                if (!window_on(here.column, q, stride_j, padding_j, dilation_j, J, j)) continue;
+                const real* entry = cols + (index)(p * S + q) * windows + (index)i * J + j;
+                sum.add(planes, [=](index plane) { return entry[plane * R * S * windows]; });
+            }
+        }
+        sum.store(x, planes, pixels, k);
     }
 }
 

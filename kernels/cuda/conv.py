@@ -8,7 +8,7 @@ import numpy as np
 from minseg.kernels import shapes
 from minseg.kernels.cuda.activation import relu
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import MOST_ROWS, WARP, ceil_div, over, striding, summing, warps
+from minseg.kernels.cuda.grid import MOST_ROWS, WARP, ceil_div, over, striding, summing, through_planes, warps
 from minseg.kernels.spec import Pair, Shape
 
 TILE_COLUMNS, PRODUCT_THREADS = 128, 256
@@ -33,7 +33,10 @@ def im2col(x, kernel_size: Pair, stride: Pair, padding: Pair, dilation: Pair):
     device = device_of(x)
     cols = device.empty(shapes.im2col(x, kernel_size, stride, padding, dilation), x.dtype)
     window = _window(x.shape, kernel_size, stride, padding, dilation)
-    device.launch("conv", "im2col", x.dtype, *striding(cols.size), x, cols, np.int64(cols.size), *window)
+    planes = x.shape[0] * x.shape[1]
+    device.launch(
+        "conv", "im2col", x.dtype, *through_planes(planes, cols.size // planes), x, cols, np.int64(planes), *window
+    )
     return cols
 
 
@@ -42,7 +45,10 @@ def col2im(cols, x_shape: Shape, kernel_size: Pair, stride: Pair, padding: Pair,
     device = device_of(cols)
     x = device.empty(tuple(x_shape), cols.dtype)
     window = _window(x_shape, kernel_size, stride, padding, dilation)
-    device.launch("conv", "col2im", cols.dtype, *striding(x.size), cols, x, np.int64(x.size), *window)
+    planes = x.shape[0] * x.shape[1]
+    device.launch(
+        "conv", "col2im", cols.dtype, *through_planes(planes, x.size // planes), cols, x, np.int64(planes), *window
+    )
     return x
 
 

@@ -25,6 +25,10 @@ NUMBERS_A_THREAD = 32
 """Of a sum: eight packs. Fewer are not worth another block."""
 
 
+PLANES = 8
+"""Of common.cuh: in so many planes a thread has the same pixel."""
+
+
 def ceil_div(n: int, size: int) -> int:
     return -(-n // size)
 
@@ -43,6 +47,12 @@ def over_planes(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:
     """Grid and block where each plane has a few blocks, or a smaller one if it is small."""
     blocks = min(MOST_ROWS, ceil_div(pixels, THREADS * PIXELS_A_THREAD))
     return (planes, blocks), (min(THREADS, WARP * ceil_div(pixels, WARP)),)
+
+
+def through_planes(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:
+    """Grid and block where each pixel has a thread for every PLANES planes."""
+    threads = min(THREADS, WARP * ceil_div(pixels, WARP))
+    return (ceil_div(planes, PLANES), min(MOST_ROWS, ceil_div(pixels, threads))), (threads,)
 
 
 def summing(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:

@@ -1,12 +1,12 @@
 // Resizing, nearest neighbour and bilinear. x is (N C) planes of H x W pixels, y as many planes of I x J.
 //
-// A thread has one pixel of the output. Forward it reads its one or four source pixels; neighbouring threads read neighbouring
-// ones. Backward the same would need atomics, for one pixel is the source of many. Instead a thread has one pixel of gx and
-// gathers from gy what it was a source of: rows and columns from a first to a last one, since sources never run backwards. No
-// atomics, no zeros to begin with, and the same bits every time.
+// A thread has one pixel of the output in several planes (common.cuh), for its sources are the same in all of them. Forward it
+// reads its one or four source pixels; neighbouring threads read neighbouring ones. Backward the same would need atomics, for one
+// pixel is the source of many. Instead a thread has one pixel of gx and gathers from gy what it was a source of: rows and columns
+// from a first to a last one, since sources never run backwards. No atomics, no zeros to begin with, and the same bits every time.
 //
-// Where an output pixel lies between two source pixels is the same for a whole row or column, and exact only in double, which is
-// slow on most GPUs. A first, tiny kernel makes a table for each side; the large one looks up.
+// Where an output pixel lies between two source pixels is exact only in double, which is slow on most GPUs, but two divisions serve
+// all planes. Backward many weights are needed: they are computed in whole numbers, and become real numbers last.
 
 #include "common.cuh"
 
@@ -19,89 +19,106 @@ __device__ inline int nearest(int i, int size, int out) { return (int)quotient((
 __device__ inline int first_from(int u, int size, int out) { return (int)quotient((index)u * out + size - 1, size); }
 
 // eq: up.nearest
-extern "C" __global__ void resize_nearest(const real* x, real* y, index outputs, int H, int W, int I, int J) {
-    index k = thread_number();
-    if (k >= outputs) return;
-    Place out = place_of(k, I, J);
-    y[k] = x[(out.plane * H + nearest(out.row, H, I)) * W + nearest(out.column, W, J)];
+extern "C" __global__ void resize_nearest(const real* x, real* y, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < outputs; k += walk.step) {
+        Place out = place_of(k, I, J);
+        const real* source = x + (index)nearest(out.row, H, I) * W + nearest(out.column, W, J);
+        InPlanes<real> value = {};
+        value.add(planes, [=](index plane) { return source[plane * pixels]; });
+        value.store(y, planes, outputs, k);
+    }
 }
 
 // eq: up.nearest_grad
-extern "C" __global__ void resize_nearest_grad_x(const real* gy, real* gx, index pixels, int H, int W, int I, int J) {
-    index k = thread_number();
-    if (k >= pixels) return;
-    Place here = place_of(k, H, W);
-    gy += here.plane * I * J;
-    int bottom = first_from(here.row + 1, H, I), right = first_from(here.column + 1, W, J);
-    real total = 0;
-    for (int i = first_from(here.row, H, I); i < bottom; ++i)
-        for (int j = first_from(here.column, W, J); j < right; ++j) total += gy[(index)i * J + j];
-    gx[k] = total;
+extern "C" __global__ void resize_nearest_grad_x(const real* gy, real* gx, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < pixels; k += walk.step) {
+        Place here = place_of(k, H, W);
+        int top = first_from(here.row, H, I), bottom = first_from(here.row + 1, H, I);
+        int left = first_from(here.column, W, J), right = first_from(here.column + 1, W, J);
+        InPlanes<real> total = {};
+        for (int i = top; i < bottom; ++i)
+            for (int j = left; j < right; ++j)
+                total.add(planes, [=](index plane) { return gy[plane * outputs + (index)i * J + j]; });
+        total.store(gx, planes, pixels, k);
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------------------- bilinear
 
-// For each of `out` output pixels along a side: the source pixel below (the one above is the next, or the same at the border),
-// and how far beyond it the output pixel lies.
-extern "C" __global__ void find_sources(int* below, real* beyond, int size, int out) {
-    int i = (int)thread_number();
-    if (i >= out) return;
-    double position = fmax((i + 0.5) * size / out - 0.5, 0.0);
-    int source = min((int)position, size - 1);
-    below[i] = source;
-    beyond[i] = (real)(position - source);
-}
-
-// For each of `size` source pixels: the first output pixel that it is a source of, and one past the last.
-extern "C" __global__ void find_outputs(const int* below, int* first, int* last, int size, int out) {
-    int u = (int)thread_number();
-    if (u >= size) return;
-    int i = 0;
-    while (i < out && min(below[i] + 1, size - 1) < u) ++i;
-    first[u] = i;
-    while (i < out && below[i] <= u) ++i;
-    last[u] = i;
-}
+// For output pixel i: the source pixel below, the one above (the same at the border), and how far beyond the former it lies.
+struct Source {
+    int here, next;
+    real beyond;
+    __device__ Source(int i, int size, int out) {
+        double position = fmax((i + 0.5) * size / out - 0.5, 0.0);
+        here = min((int)position, size - 1);
+        next = min(here + 1, size - 1);
+        beyond = (real)(position - here);
+    }
+};
 
 // eq: up.bilinear. First between columns, then between rows.
-extern "C" __global__ void resize_bilinear(
-    const real* x, const int* top, const real* down, const int* left, const real* across, real* y,
-    index outputs, int H, int W, int I, int J) {
-    index k = thread_number();
-    if (k >= outputs) return;
-    Place out = place_of(k, I, J);
-    int i = out.row, j = out.column;
-    const real* upper = x + (out.plane * H + top[i]) * W;
-    const real* lower = x + (out.plane * H + min(top[i] + 1, H - 1)) * W;
-    int here = left[j], next = min(here + 1, W - 1);
-    real above = (1 - across[j]) * upper[here] + across[j] * upper[next];
-    real below = (1 - across[j]) * lower[here] + across[j] * lower[next];
-    y[k] = (1 - down[i]) * above + down[i] * below;
-}
-
-// The weight that output pixel i gives to source pixel u: both of its sources are u at the far border.
-__device__ inline real weight(const int* below, const real* beyond, int i, int u, int size) {
-    real share = 0;
-    if (below[i] == u) share += 1 - beyond[i];
-    if (min(below[i] + 1, size - 1) == u) share += beyond[i];
-    return share;
-}
-
-// eq: up.bilinear_grad. The same weights, backwards.
-extern "C" __global__ void resize_bilinear_grad_x(
-    const real* gy, const int* top, const real* down, const int* first_row, const int* last_row,
-    const int* left, const real* across, const int* first_column, const int* last_column, real* gx,
-    index pixels, int H, int W, int I, int J) {
-    index k = thread_number();
-    if (k >= pixels) return;
-    Place here = place_of(k, H, W);
-    gy += here.plane * I * J;
-    real total = 0;
-    for (int i = first_row[here.row]; i < last_row[here.row]; ++i) {
-        real along = 0;
-        for (int j = first_column[here.column]; j < last_column[here.column]; ++j)
-            along += weight(left, across, j, here.column, W) * gy[(index)i * J + j];
-        total += weight(top, down, i, here.row, H) * along;
+extern "C" __global__ void resize_bilinear(const real* x, real* y, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < outputs; k += walk.step) {
+        Place out = place_of(k, I, J);
+        Source row(out.row, H, I), column(out.column, W, J);
+        const real *upper = x + (index)row.here * W, *lower = x + (index)row.next * W;
+        InPlanes<real> value = {};
+        value.add(planes, [=](index plane) {
+            index here = plane * pixels + column.here, next = plane * pixels + column.next;
+            real above = (1 - column.beyond) * upper[here] + column.beyond * upper[next];
+            real below = (1 - column.beyond) * lower[here] + column.beyond * lower[next];
+            return (1 - row.beyond) * above + row.beyond * below;
+        });
+        value.store(y, planes, outputs, k);
     }
-    gx[k] = total;
+}
+
+// Where output pixel i lies on the source pixels' scale, (i + 1/2) H/H' - 1/2, but not before the first pixel nor behind the last:
+// in units of 1/(2 H'), so that it is a whole number.
+__device__ inline index position(int i, int size, int out) {
+    return min(max((2 * (index)i + 1) * size - out, (index)0), 2 * (index)out * (size - 1));
+}
+
+// The first output pixel whose position is at least that of source pixel u, which need not exist.
+__device__ inline int first_at(int u, int size, int out) {
+    index least = (2 * (index)u + 1) * out - size;  // (2 i + 1) H >= (2 u + 1) H'
+    return least <= 0 ? 0 : (int)min(quotient(least + 2 * (index)size - 1, 2 * (index)size), (index)out);
+}
+
+// The weight that output pixel i gives to source pixel u, in units of 1/(2 H').
+__device__ inline index weight(int i, int u, int size, int out) {
+    index apart = position(i, size, out) - 2 * (index)out * u;
+    return max(2 * (index)out - (apart < 0 ? -apart : apart), (index)0);
+}
+
+// eq: up.bilinear_grad. The same weights, backwards: of the outputs between the neighbours of a pixel, and beyond it at a border.
+extern "C" __global__ void resize_bilinear_grad_x(const real* gy, real* gx, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < pixels; k += walk.step) {
+        Place here = place_of(k, H, W);
+        int u = here.row, v = here.column;
+        int top = first_at(u - 1, H, I), bottom = u + 1 < H ? first_at(u + 1, H, I) : I;
+        int left = first_at(v - 1, W, J), right = v + 1 < W ? first_at(v + 1, W, J) : J;
+        InPlanes<real> total = {};
+        for (int i = top; i < bottom; ++i) {
+            real down = real(weight(i, u, H, I)) / (2 * real(I));
+            for (int j = left; j < right; ++j) {
+                real share = down * real(weight(j, v, W, J)) / (2 * real(J));
+                total.add(planes, [=](index plane) { return share * gy[plane * outputs + (index)i * J + j]; });
+            }
+        }
+        total.store(gx, planes, pixels, k);
+    }
 }

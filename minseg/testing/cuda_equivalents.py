@@ -146,16 +146,9 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ("product.cuh", "product", NOTHING_WRITTEN): [
         "if (m < rows && first <= columns) write(out, m, first, columns, sums[r][c]);",
     ],
-    ("resample.cu", "find_sources", NEVER_REACHED): [
-        "int source = min((int)position, size + 1);",
-        "int source = min((int)position, size - (1 - 1));",
-    ],
-    ("resample.cu", "find_outputs", WIDER): [
-        "while (i < out && min(below[i] + (1 + 1), size - 1) < u) ++i;",
-    ],
-    ("resample.cu", "find_outputs", NEVER_REACHED): [
-        "while (i < out && min(below[i] + 1, size + 1) < u) ++i;",
-        "while (i < out && min(below[i] + 1, size - (1 - 1)) < u) ++i;",
+    ("resample.cu", "Source", NEVER_REACHED): [
+        "here = min((int)position, size + 1);",
+        "here = min((int)position, size - (1 - 1));",
     ],
     ("softmax.cu", "Block", EQUAL_EITHER_WAY): [
         "return folded(value, scratch, [](real a, real b) { return b >= a ? b : a; });",

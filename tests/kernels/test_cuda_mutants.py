@@ -47,12 +47,12 @@ def test_those_that_no_case_can_catch_are_still_there_and_each_is_one_mutant():
 @pytest.mark.parametrize(
     ("old", "new", "outcome"),
     [
-        ("if (i >= out) return;", "if (i >= out) return ;", cuda_mutants.SURVIVED),
-        ("if (i >= out) return;", "if (i >= out) return 1;", cuda_mutants.NO_MUTANT),
+        ("here = min((int)position, size - 1);", "here = min((int)position, size - 1) ;", cuda_mutants.SURVIVED),
+        ("here = min((int)position, size - 1);", "return 1;", cuda_mutants.NO_MUTANT),
         ("(i + 0.5)", "(i + 0.25)", cuda_mutants.WRONG),
-        ("if (i >= out) return;", "", cuda_mutants.REPORTED),
-        ("if (i >= out) return;", "__builtin_trap();", cuda_mutants.CRASHED),
-        ("while (i < out && below[i] <= u) ++i;", "while (true) i = i;", cuda_mutants.LATE),
+        ("here = min((int)position, size - 1);", "here = 9 * size;", cuda_mutants.REPORTED),
+        ("here = min((int)position, size - 1);", "__builtin_trap();", cuda_mutants.CRASHED),
+        ("here = min((int)position, size - 1);", "while (true) here = 0;", cuda_mutants.LATE),
     ],
 )
 def test_what_becomes_of_a_mutant(old: str, new: str, outcome: str):
