@@ -222,12 +222,17 @@ struct Planes {
     __device__ index operator[](int p) const { return first + min(p, count - 1); }
 };
 
-// What a thread computes of its pixel, a number for each plane.
+// What a thread computes of its pixel, a number for each plane: of(plane).
 template <class T>
 struct InPlanes {
     T value[PLANES];
 
-    // of(plane) added to each
+    template <class Of>
+    __device__ void set(const Planes& planes, Of of) {
+#pragma unroll
+        for (int p = 0; p < PLANES; ++p) value[p] = of(planes[p]);
+    }
+
     template <class Of>
     __device__ void add(const Planes& planes, Of of) {
 #pragma unroll

@@ -60,8 +60,8 @@ extern "C" __global__ void im2col(const real* x, real* cols, index all_planes, W
     for (index k = walk.first; k < entries; k += walk.step) {
         index p = k;
         int j = take(p, J), i = take(p, I), q = take(p, S);
-        InPlanes<real> value = {};
-        value.add(planes, [=](index plane) { return pixel_of_window(x + plane * pixels, WINDOW, i, j, (int)p, q); });
+        InPlanes<real> value;
+        value.set(planes, [=](index plane) { return pixel_of_window(x + plane * pixels, WINDOW, i, j, (int)p, q); });
         value.store(cols, planes, entries, k);
     }
 }

@@ -1,5 +1,6 @@
-// Pooling. x is (N C) planes of H x W pixels, y as many planes of I x J; a thread has one output, and neighbouring threads
-// neighbouring outputs: they read overlapping windows, which the L1 cache serves, and write consecutive addresses.
+// Pooling. x is (N C) planes of H x W pixels, y as many planes of I x J; a thread has one output, in several planes (common.cuh),
+// for windows are the same in all of them. Neighbouring threads have neighbouring outputs: they read overlapping windows, which
+// the L1 cache serves, and write consecutive addresses.
 //
 // Forward, max_pool2d has two rungs and adaptive_avg_pool2d two:
 //
@@ -23,7 +24,10 @@
 // The gradient of max pooling is given indices only, not the windows that they were found in. To gather, a pixel needs to know
 // which windows may have chosen it: a first kernel finds, for each row of pixels, the first and the last row of windows whose
 // indices reach it, and likewise for columns. With the indices of a pooling these are its windows; but they are right for any
-// indices.
+// indices. All that takes longer than the sums, so there is one rung more, the default here:
+//
+//   cells    Takes the windows for granted that most poolings have, side by side. Each pixel looks at one window, and one thread a
+//            window checks that its index lies in it. Planes where one does not are gathered anew.
 
 #include "common.cuh"
 
@@ -59,35 +63,54 @@ __device__ inline void keep_better(real& best, int& at, real value, int place) {
 
 // eq: pool.max2d
 extern "C" __global__ void max_pool2d(
-    const real* x, real* y, int* indices, index outputs, int H, int W, int I, int J,
+    const real* x, real* y, int* indices, index all_planes, int H, int W, int I, int J,
     int R, int S, int sh, int sw, int ph, int pw) {
-    index k = thread_number();
-    if (k >= outputs) return;
-    Place out = place_of(k, I, J);
-    const real* plane = x + out.plane * H * W;
-    Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
-    int at = rows.first * W + columns.first;
-    real best = plane[at];
-    for (int u = rows.first; u < rows.last; ++u)
-        for (int v = columns.first; v < columns.last; ++v) keep_better(best, at, plane[u * W + v], u * W + v);
-    y[k] = best;
-    indices[k] = at;
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < outputs; k += walk.step) {
+        Place out = place_of(k, I, J);
+        Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
+        int first = rows.first * W + columns.first;
+        InPlanes<real> best;
+        InPlanes<int> at;
+        best.set(planes, [=](index plane) { return x[plane * pixels + first]; });
+        at.set(planes, [=](index) { return first; });
+        for (int u = rows.first; u < rows.last; ++u)
+            for (int v = columns.first; v < columns.last; ++v) {
+                int place = u * W + v;
+#pragma unroll
+                for (int p = 0; p < PLANES; ++p)
+                    keep_better(best.value[p], at.value[p], x[planes[p] * pixels + place], place);
+            }
+        best.store(y, planes, outputs, k);
+        at.store(indices, planes, outputs, k);
+    }
 }
 
 // eq: pool.max2d
 extern "C" __global__ void max_pool2d_halving(
-    const real* x, real* y, int* indices, index outputs, int H, int W, int I, int J) {
-    index k = thread_number();
-    if (k >= outputs) return;
-    Place out = place_of(k, I, J);
-    const real* plane = x + out.plane * H * W;
-    int at = 2 * out.row * W + 2 * out.column, corner = at;
-    real best = plane[corner];
-    keep_better(best, at, plane[corner + 1], corner + 1);
-    keep_better(best, at, plane[corner + W], corner + W);
-    keep_better(best, at, plane[corner + W + 1], corner + W + 1);
-    y[k] = best;
-    indices[k] = at;
+    const real* x, real* y, int* indices, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < outputs; k += walk.step) {
+        Place out = place_of(k, I, J);
+        int corner = 2 * out.row * W + 2 * out.column;
+        InPlanes<real> best;
+        InPlanes<int> at;
+#pragma unroll
+        for (int p = 0; p < PLANES; ++p) {
+            const real* plane = x + planes[p] * pixels;
+            best.value[p] = plane[corner];
+            at.value[p] = corner;
+            keep_better(best.value[p], at.value[p], plane[corner + 1], corner + 1);
+            keep_better(best.value[p], at.value[p], plane[corner + W], corner + W);
+            keep_better(best.value[p], at.value[p], plane[corner + W + 1], corner + W + 1);
+        }
+        best.store(y, planes, outputs, k);
+        at.store(indices, planes, outputs, k);
+    }
 }
 
 // eq: pool.max2d_grad, pool.unpool. `values` has planes of I J values, `out` planes of `pixels` pixels, all zero before.
@@ -126,10 +149,41 @@ __device__ inline void find_spans(int size, int count, const int* low, const int
     }
 }
 
-// One block a plane. reach[plane] is four lists: first and last of each row of pixels, first and last of each column;
+// eq: pool.max2d_grad, pool.unpool. As if it were certain that windows of H/I x W/J pixels lie side by side, and that each named one
+// of its own: then a pixel has to look at its window only. At the last windows lie the pixels that are left over. Where an index
+// names another pixel, strays[plane] is set.
+extern "C" __global__ void scatter_cells(
+    const real* values, const int* indices, real* out, int* strays, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index windows = (index)I * J, pixels = (index)H * W;
+    int R = H / I, S = W / J;
+    for (index k = walk.first; k < pixels; k += walk.step) {
+        Place here = place_of(k, H, W);
+        int i = min(here.row / R, I - 1), j = min(here.column / S, J - 1);
+        index window = (index)i * J + j;
+        InPlanes<int> named;
+        InPlanes<real> value;
+        named.set(planes, [=](index plane) { return indices[plane * windows + window]; });
+        value.set(planes, [=](index plane) { return values[plane * windows + window]; });
+        bool first = here.row == R * i && here.column == S * j;
+#pragma unroll
+        for (int p = 0; p < PLANES; ++p) {
+            if (named.value[p] != k) value.value[p] = 0;
+            if (!first) continue;
+            int u = named.value[p] / W, v = named.value[p] % W;  // one of the window's pixels is enough to check it
+            if (min(u / R, I - 1) != i || min(v / S, J - 1) != j) atomicOr(&strays[planes[p]], 1);
+        }
+        value.store(out, planes, pixels, k);
+    }
+}
+
+// One block a plane, if it has strays or nobody looked for any. reach[plane] is four lists: first and last of each row of pixels, first and last of each column;
 // hulls[plane] is room for low and high of each row and each column of windows.
-extern "C" __global__ void find_reach(const int* indices, int* hulls, int* reach, int H, int W, int I, int J) {
+extern "C" __global__ void find_reach(
+    const int* indices, const int* strays, bool looked, int* hulls, int* reach, int H, int W, int I, int J) {
     index plane = blockIdx.x;
+    if (looked && strays[plane] == 0) return;
     indices += plane * I * J;
     int *low_rows = hulls + plane * 2 * ((index)I + J), *high_rows = low_rows + I;
     int *low_columns = high_rows + I, *high_columns = low_columns + J;
@@ -144,21 +198,25 @@ extern "C" __global__ void find_reach(const int* indices, int* hulls, int* reach
 
 // eq: pool.max2d_grad, pool.unpool
 extern "C" __global__ void scatter_gather(
-    const real* values, const int* indices, const int* reach, real* out, index pixels, int H, int W, int I, int J) {
-    index k = thread_number();
-    if (k >= pixels) return;
-    Place here = place_of(k, H, W);
-    values += here.plane * I * J;
-    indices += here.plane * I * J;
-    reach += here.plane * 2 * ((index)H + W);
-    Span rows = {reach[here.row], reach[H + here.row]};
-    Span columns = {reach[2 * H + here.column], reach[2 * H + W + here.column]};
-    int pixel = here.row * W + here.column;
-    real total = 0;
-    for (int i = rows.first; i < rows.last; ++i)
-        for (int j = columns.first; j < columns.last; ++j)
-            if (indices[i * J + j] == pixel) total += values[i * J + j];
-    out[k] = total;
+    const real* values, const int* indices, const int* strays, bool looked, const int* reach, real* out,
+    int H, int W, int I, int J) {
+    index plane = blockIdx.x;
+    if (looked && strays[plane] == 0) return;
+    values += plane * I * J;
+    indices += plane * I * J;
+    out += plane * H * W;
+    reach += plane * 2 * ((index)H + W);
+    Walk walk = over_plane();
+    for (index k = walk.first; k < (index)H * W; k += walk.step) {
+        Place here = place_of(k, H, W);
+        Span rows = {reach[here.row], reach[H + here.row]};
+        Span columns = {reach[2 * H + here.column], reach[2 * H + W + here.column]};
+        real total = 0;
+        for (int i = rows.first; i < rows.last; ++i)
+            for (int j = columns.first; j < columns.last; ++j)
+                if (indices[i * J + j] == k) total += values[i * J + j];
+        out[k] = total;
+    }
 }
 
 // eq: pool.unpool_grad. `values` has planes of `pixels` values; out[k] is the one that indices[k] names.
@@ -186,14 +244,21 @@ __device__ inline real sum_over(const real* plane, Span rows, Span columns, int 
 
 // eq: pool.avg2d
 extern "C" __global__ void avg_pool2d(
-    const real* x, real* y, index outputs, int H, int W, int I, int J,
+    const real* x, real* y, index all_planes, int H, int W, int I, int J,
     int R, int S, int sh, int sw, int ph, int pw, bool count_include_pad) {
-    index k = thread_number();
-    if (k >= outputs) return;
-    Place out = place_of(k, I, J);
-    Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
-    real total = sum_over(x + out.plane * H * W, rows, columns, W);
-    y[k] = total / divisor(rows, columns, R, S, count_include_pad);
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < outputs; k += walk.step) {
+        Place out = place_of(k, I, J);
+        Span rows = window(out.row, H, R, sh, ph), columns = window(out.column, W, S, sw, pw);
+        real share = 1 / divisor(rows, columns, R, S, count_include_pad);
+        InPlanes<real> mean = {};
+        for (int u = rows.first; u < rows.last; ++u)
+            for (int v = columns.first; v < columns.last; ++v)
+                mean.add(planes, [=](index plane) { return share * x[plane * pixels + (index)u * W + v]; });
+        mean.store(y, planes, outputs, k);
+    }
 }
 
 // eq: pool.avg2d_grad
@@ -212,20 +277,23 @@ extern "C" __global__ void avg_pool2d_grad_x_atomic(
 
 // eq: pool.avg2d_grad
 extern "C" __global__ void avg_pool2d_grad_x_gather(
-    const real* gy, real* gx, index pixels, int H, int W, int I, int J,
+    const real* gy, real* gx, index all_planes, int H, int W, int I, int J,
     int R, int S, int sh, int sw, int ph, int pw, bool count_include_pad) {
-    index k = thread_number();
-    if (k >= pixels) return;
-    Place here = place_of(k, H, W);
-    gy += here.plane * I * J;
-    Span down = windows_over(here.row, I, R, sh, ph), across = windows_over(here.column, J, S, sw, pw);
-    real total = 0;
-    for (int i = down.first; i < down.last; ++i)
-        for (int j = across.first; j < across.last; ++j) {
-            Span rows = window(i, H, R, sh, ph), columns = window(j, W, S, sw, pw);
-            total += gy[(index)i * J + j] / divisor(rows, columns, R, S, count_include_pad);
-        }
-    gx[k] = total;
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < pixels; k += walk.step) {
+        Place here = place_of(k, H, W);
+        Span down = windows_over(here.row, I, R, sh, ph), across = windows_over(here.column, J, S, sw, pw);
+        InPlanes<real> total = {};
+        for (int i = down.first; i < down.last; ++i)
+            for (int j = across.first; j < across.last; ++j) {
+                Span rows = window(i, H, R, sh, ph), columns = window(j, W, S, sw, pw);
+                real share = 1 / divisor(rows, columns, R, S, count_include_pad);
+                total.add(planes, [=](index plane) { return share * gy[plane * outputs + (index)i * J + j]; });
+            }
+        total.store(gx, planes, pixels, k);
+    }
 }
 
 // ------------------------------------------------------------------------------------------ mean of a given number of windows
@@ -281,17 +349,20 @@ extern "C" __global__ void adaptive_avg_pool2d_grad_x_atomic(
 
 // eq: pool.adaptive_avg_grad
 extern "C" __global__ void adaptive_avg_pool2d_grad_x_gather(
-    const real* gy, real* gx, index pixels, int H, int W, int I, int J) {
-    index k = thread_number();
-    if (k >= pixels) return;
-    Place here = place_of(k, H, W);
-    gy += here.plane * I * J;
-    Span down = adaptive_window(here.row, I, H), across = adaptive_window(here.column, J, W);
-    real total = 0;
-    for (int i = down.first; i < down.last; ++i)
-        for (int j = across.first; j < across.last; ++j) {
-            Span rows = adaptive_window(i, H, I), columns = adaptive_window(j, W, J);
-            total += gy[(index)i * J + j] / (real(rows.size()) * columns.size());
-        }
-    gx[k] = total;
+    const real* gy, real* gx, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first; k < pixels; k += walk.step) {
+        Place here = place_of(k, H, W);
+        Span down = adaptive_window(here.row, I, H), across = adaptive_window(here.column, J, W);
+        InPlanes<real> total = {};
+        for (int i = down.first; i < down.last; ++i)
+            for (int j = across.first; j < across.last; ++j) {
+                Span rows = adaptive_window(i, H, I), columns = adaptive_window(j, W, J);
+                real share = 1 / (real(rows.size()) * columns.size());
+                total.add(planes, [=](index plane) { return share * gy[plane * outputs + (index)i * J + j]; });
+            }
+        total.store(gx, planes, pixels, k);
+    }
 }

@@ -7,7 +7,7 @@ import numpy as np
 from minseg.errors import Unsupported
 from minseg.kernels import shapes
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import MOST_COLUMNS, THREADS, over
+from minseg.kernels.cuda.grid import MOST_COLUMNS, THREADS, over, over_planes, through_planes
 from minseg.kernels.spec import Pair, Shape
 
 HALVING = ((2, 2), (2, 2), (0, 0))
@@ -35,8 +35,9 @@ def _pooled(kernel: str, x, kernel_size: Pair, stride: Pair, padding: Pair, *win
     y_shape, _ = shapes.max_pool2d(x, kernel_size, stride, padding)
     device = device_of(x)
     y, indices = device.empty(y_shape, x.dtype), device.empty(y_shape, np.int32)
-    numbers = np.int64(y.size), *_sides(x.shape, y_shape), *window
-    device.launch("pool", kernel, x.dtype, *over(y.size), x, y, indices, *numbers)
+    planes = _planes(x.shape)
+    numbers = np.int64(planes), *_sides(x.shape, y_shape), *window
+    device.launch("pool", kernel, x.dtype, *through_planes(planes, y.size // planes), x, y, indices, *numbers)
     return y, indices
 
 
@@ -66,14 +67,35 @@ def _scattered_atomic(values, indices, shape: Shape):
 
 def _scattered_gather(values, indices, shape: Shape):
     """The same, but each pixel looks for the values that name it."""
+    out, indices = device_of(values).empty(tuple(shape), values.dtype), indices.astype(np.int32, copy=False)
+    _gather(values, indices, out, None)
+    return out
+
+
+def _gather(values, indices, out, strays):
+    """Into all planes of ``out``, or into those that have strays."""
     device = device_of(values)
-    H, W, I, J = _sides(shape, values.shape)
+    sides = H, W, I, J = _sides(out.shape, values.shape)
+    planes = _planes(out.shape)
+    found = (indices, np.bool_(False)) if strays is None else (strays, np.bool_(True))
+    hulls, reach = device.empty((planes, 2 * (I + J)), np.int32), device.empty((planes, 2 * (H + W)), np.int32)
+    device.launch("pool", "find_reach", values.dtype, (planes,), (THREADS,), indices, *found, hulls, reach, *sides)
+    grid = over_planes(planes, int(H) * int(W))
+    device.launch("pool", "scatter_gather", values.dtype, *grid, values, indices, *found, reach, out, *sides)
+
+
+def _scattered_cells(values, indices, shape: Shape):
+    """The same, where each value names a pixel of its own cell, as most do; the others are gathered."""
+    device = device_of(values)
+    if shape[2] < values.shape[2] or shape[3] < values.shape[3]:
+        return _scattered_gather(values, indices, shape)  # no pixel in a cell
     planes = _planes(shape)
     out, indices = device.empty(tuple(shape), values.dtype), indices.astype(np.int32, copy=False)
-    hulls, reach = device.empty((planes, 2 * (I + J)), np.int32), device.empty((planes, 2 * (H + W)), np.int32)
-    device.launch("pool", "find_reach", values.dtype, (planes,), (THREADS,), indices, hulls, reach, H, W, I, J)
-    arrays = values, indices, reach, out
-    device.launch("pool", "scatter_gather", values.dtype, *over(out.size), *arrays, np.int64(out.size), H, W, I, J)
+    strays = device.zeros((planes,), np.int32)
+    grid = through_planes(planes, shape[2] * shape[3])
+    numbers = np.int64(planes), *_sides(shape, values.shape)
+    device.launch("pool", "scatter_cells", values.dtype, *grid, values, indices, out, strays, *numbers)
+    _gather(values, indices, out, strays)
     return out
 
 
@@ -85,12 +107,12 @@ def max_pool2d(x, kernel_size: Pair, stride: Pair, padding: Pair):
 
 def max_pool2d_grad_x(gy, indices, x_shape: Shape):
     """eq: pool.max2d_grad"""
-    return _scattered_gather(gy, indices, x_shape)
+    return _scattered_cells(gy, indices, x_shape)
 
 
 def max_unpool2d(x, indices, output_size: Pair):
     """eq: pool.unpool"""
-    return _scattered_gather(x, indices, (*x.shape[:2], *output_size))
+    return _scattered_cells(x, indices, (*x.shape[:2], *output_size))
 
 
 def max_unpool2d_grad_x(gy, indices):
@@ -111,8 +133,9 @@ def avg_pool2d(x, kernel_size: Pair, stride: Pair, padding: Pair, count_include_
     device = device_of(x)
     y = device.empty(shapes.avg_pool2d(x, kernel_size, stride, padding, count_include_pad), x.dtype)
     window = *_integers(*kernel_size, *stride, *padding), np.bool_(count_include_pad)
-    numbers = np.int64(y.size), *_sides(x.shape, y.shape), *window
-    device.launch("pool", "avg_pool2d", x.dtype, *over(y.size), x, y, *numbers)
+    planes = _planes(x.shape)
+    numbers = np.int64(planes), *_sides(x.shape, y.shape), *window
+    device.launch("pool", "avg_pool2d", x.dtype, *through_planes(planes, y.size // planes), x, y, *numbers)
     return y
 
 
@@ -120,9 +143,13 @@ def _spread(kernel: str, rung: str, gy, x_shape: Shape, *window):
     """gy spread over its windows: by one thread for each of its elements, or gathered by one for each pixel."""
     device = device_of(gy)
     gx = (device.zeros if rung == "atomic" else device.empty)(tuple(x_shape), gy.dtype)
-    threads = gy.size if rung == "atomic" else gx.size
-    numbers = np.int64(threads), *_sides(x_shape, gy.shape), *window
-    device.launch("pool", f"{kernel}_{rung}", gy.dtype, *over(threads), gy, gx, *numbers)
+    planes = _planes(x_shape)
+    if rung == "atomic":
+        count, grid = gy.size, over(gy.size)
+    else:
+        count, grid = planes, through_planes(planes, gx.size // planes)
+    numbers = np.int64(count), *_sides(x_shape, gy.shape), *window
+    device.launch("pool", f"{kernel}_{rung}", gy.dtype, *grid, gy, gx, *numbers)
     return gx
 
 
@@ -163,10 +190,11 @@ def adaptive_avg_pool2d_grad_x(gy, x_shape: Shape):
 
 VARIANTS = {
     "max_pool2d": {"any": _max_pool_any, "halving": _max_pool_halving},
-    "max_pool2d_grad_x": {"atomic": _scattered_atomic, "gather": _scattered_gather},
+    "max_pool2d_grad_x": {"atomic": _scattered_atomic, "gather": _scattered_gather, "cells": _scattered_cells},
     "max_unpool2d": {
         "atomic": lambda x, indices, size: _scattered_atomic(x, indices, (*x.shape[:2], *size)),
         "gather": lambda x, indices, size: _scattered_gather(x, indices, (*x.shape[:2], *size)),
+        "cells": lambda x, indices, size: _scattered_cells(x, indices, (*x.shape[:2], *size)),
     },
     "avg_pool2d_grad_x": {rung: partial(_avg_pool_grad, rung) for rung in ("atomic", "gather")},
     "adaptive_avg_pool2d": {rung: partial(_adaptive_avg_pool, rung) for rung in ("thread", "block")},

@@ -26,8 +26,8 @@ extern "C" __global__ void resize_nearest(const real* x, real* y, index all_plan
     for (index k = walk.first; k < outputs; k += walk.step) {
         Place out = place_of(k, I, J);
         const real* source = x + (index)nearest(out.row, H, I) * W + nearest(out.column, W, J);
-        InPlanes<real> value = {};
-        value.add(planes, [=](index plane) { return source[plane * pixels]; });
+        InPlanes<real> value;
+        value.set(planes, [=](index plane) { return source[plane * pixels]; });
         value.store(y, planes, outputs, k);
     }
 }
@@ -72,8 +72,8 @@ extern "C" __global__ void resize_bilinear(const real* x, real* y, index all_pla
         Place out = place_of(k, I, J);
         Source row(out.row, H, I), column(out.column, W, J);
         const real *upper = x + (index)row.here * W, *lower = x + (index)row.next * W;
-        InPlanes<real> value = {};
-        value.add(planes, [=](index plane) {
+        InPlanes<real> value;
+        value.set(planes, [=](index plane) {
             index here = plane * pixels + column.here, next = plane * pixels + column.next;
             real above = (1 - column.beyond) * upper[here] + column.beyond * upper[next];
             real below = (1 - column.beyond) * lower[here] + column.beyond * lower[next];

@@ -228,7 +228,7 @@ def _edits(d: Definition) -> Iterator[Mutant]:
     def mutant(kind: str, start: int, end: int, new: str) -> Mutant:
         return Mutant(d.file, d.name, kind, start, end, new)
 
-    tokens = list(_TOKEN.finditer(text, d.body, d.end))
+    tokens = [token for token in _TOKEN.finditer(text, d.body, d.end) if not _in_pragma(text, token.start())]
     for before, token in zip([None, *tokens], tokens):
         word, at, end = token[0], token.start(), token.end()
         previous = before[0] if before else ""
@@ -251,6 +251,11 @@ def _edits(d: Definition) -> Iterator[Mutant]:
         elif word == "]" and previous != "[" and not _declares_array(text, at):
             yield mutant("index", at, at, " + 1")
             yield mutant("index", at, at, " - 1")
+
+
+def _in_pragma(text: str, at: int) -> bool:
+    """A pragma changes how fast a loop is, not what it computes."""
+    return text[text.rfind("\n", 0, at) + 1 : at].lstrip().startswith("#pragma")
 
 
 def _edits_of_calls(mutant: Callable, text: str, word: str, at: int) -> Iterator[Mutant]:

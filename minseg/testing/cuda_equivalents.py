@@ -105,6 +105,9 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ("norm.cu", "batch_norm_stats_two_pass", OF_ALL): [
         "if (threadIdx.x != (0 + 1)) return;",
     ],
+    ("norm.cu", "add_gradient_sums", WHOLE_WARP): [
+        "if (threadIdx.x % WARP != (0 + 1)) return;",
+    ],
     ("norm.cu", "normalise", ZERO_EITHER_WAY): [
         "return channel.rectified && y < 0 ? real(0) : y;",
     ],
