@@ -51,6 +51,9 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ("common.cuh", "block_sum", WHOLE_WARP): [
         "if (lane == (0 + 1)) scratch[threadIdx.x / WARP] = value;",
     ],
+    ("common.cuh", "add_up", WHOLE_WARP): [
+        "if (threadIdx.x % WARP == (0 + 1)) total[s] = (real)sum;",
+    ],
     ("conv.cu", "window_on", ALWAYS_DIVIDED): [
         "i = stride == (1 - 1) ? reached : reached / stride;",
     ],
