@@ -246,3 +246,54 @@ struct InPlanes {
             if (p < planes.count) out[(planes.first + p) * pixels + pixel] = value[p];
     }
 };
+
+// ------------------------------------------------------------------------------------------------------- rows in registers
+// A row of K values `step` apart, such as a pixel's classes, that its thread goes through several times: in registers if there are
+// at most KEPT. It is read once, and all its reads are under way at once. Registers have no addresses, so loops over them must be
+// unrolled: they go to KEPT, and leave out what is not there.
+
+const int KEPT = 16;
+
+struct Registers {
+    real value[KEPT];
+    int K;
+    __device__ Registers(const real* row, index step, int K) : K(K) {
+        each([=](int k, real& value) { value = row[k * step]; });
+    }
+    template <class Each>
+    __device__ void each(Each f) {
+#pragma unroll
+        for (int k = 0; k < KEPT; ++k)
+            if (k < K) f(k, value[k]);
+    }
+};
+
+// The same row where it lies, however long it is.
+struct Memory {
+    const real* row;
+    index step;
+    int K;
+    template <class Each>
+    __device__ void each(Each f) {
+        for (int k = 0; k < K; ++k) {
+            real value = row[k * step];
+            f(k, value);
+        }
+    }
+};
+
+// A NaN is no maximum unless it comes first; exp(x - max) hands it on either way.
+template <class Row>
+__device__ real maximum_of(Row& row) {
+    real m = 0;
+    row.each([&](int k, real value) { m = k == 0 || value > m ? value : m; });
+    return m;
+}
+
+// The sum of exp(x - m).
+template <class Row>
+__device__ real sum_exp_of(Row& row, real m) {
+    real sum = 0;
+    row.each([&](int, real value) { sum += exp(value - m); });
+    return sum;
+}

@@ -2,7 +2,7 @@
 //
 // Cross-entropy: one thread a pixel, which walks over its K classes. Neighbouring threads have neighbouring pixels, so that each
 // of their reads is of consecutive addresses. Softmax, loss and, backward, gradient are one kernel each: the probabilities, as
-// large as z, are never written to memory.
+// large as z, are never written to memory. The logits of a pixel are kept in registers if they are few (common.cuh).
 //
 // Element by element: `map` of common.cuh. Dice: sums over all pixels, in double, in two launches (common.cuh): many blocks sum a
 // part each, and then the parts are added up in a fixed order. How the threads of a block add up what they have is the ladder of
@@ -27,24 +27,24 @@ typedef unsigned char byte;
 __device__ inline real class_weight(const real* weight, bool weighted, index label) { return weighted ? weight[label] : real(1); }
 
 // eq: loss.ce
-// With z' = z - max z, lse - z_t is log sum exp(z') - z'_t: large logits cost no digits. A NaN is no maximum unless it comes
-// first; exp(z - m) hands it on either way.
+// With z' = z - max z, lse - z_t is log sum exp(z') - z'_t: large logits cost no digits.
 template <class Label>
 __device__ void cross_entropy(
     const real* z, const Label* target, const real* weight, real* loss, real* lse,
     index pixels, int K, index L, bool weighted, index ignore_index) {
     index i = thread_number();
     if (i >= pixels) return;
-    index image = quotient(i, L);
+    index image = quotient(i, L), t = target[i];
     z += image * K * L + (i - image * L);
-    real m = z[0];
-    for (int k = 1; k < K; ++k) m = z[k * L] > m ? z[k * L] : m;
-    real sum = 0;
-    for (int k = 0; k < K; ++k) sum += exp(z[k * L] - m);
-    real log_sum = log(sum);
-    lse[i] = m + log_sum;
-    index t = target[i];
-    loss[i] = t == ignore_index ? real(0) : class_weight(weight, weighted, t) * (log_sum - (z[t * L] - m));
+    auto store = [=](auto row) {
+        real m = maximum_of(row), log_sum = log(sum_exp_of(row, m));
+        lse[i] = m + log_sum;
+        loss[i] = t == ignore_index ? real(0) : class_weight(weight, weighted, t) * (log_sum - (z[t * L] - m));
+    };
+    if (K <= KEPT)
+        store(Registers(z, L, K));
+    else
+        store(Memory{z, L, K});
 }
 
 // eq: loss.ce_grad
@@ -56,11 +56,14 @@ __device__ void cross_entropy_grad_z(
     if (i >= pixels) return;
     index image = quotient(i, L), start = image * K * L + (i - image * L), t = target[i];
     bool ignored = t == ignore_index;
-    real factor = ignored ? real(0) : g[i] * class_weight(weight, weighted, t);
-    for (int k = 0; k < K; ++k) {
-        index at = start + k * L;
-        gz[at] = ignored ? real(0) : factor * (exp(z[at] - lse[i]) - (k == t));
-    }
+    real factor = ignored ? real(0) : g[i] * class_weight(weight, weighted, t), log_sum = lse[i];
+    auto store = [=](auto row) {
+        row.each([=](int k, real z) { gz[start + k * L] = ignored ? real(0) : factor * (exp(z - log_sum) - (k == t)); });
+    };
+    if (K <= KEPT)
+        store(Registers(z + start, L, K));
+    else
+        store(Memory{z + start, L, K});
 }
 
 extern "C" __global__ void cross_entropy_bytes(

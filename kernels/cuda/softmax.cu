@@ -6,6 +6,8 @@
 //   thread   One thread a row. Neighbouring threads take neighbouring pixels, so each of their reads is of consecutive addresses,
 //            as long as inner is large. The best for images. Where inner is 1 each thread walks along its own stretch of memory,
 //            32 stretches a warp, and most bytes that are fetched are not those that are wanted.
+//   registers  The same for up to 16 values, which the thread keeps in registers: it reads each once and not three times, and
+//            asks for all of them at once. Where the exponentials are the result, they are computed once.
 //   block    One block a row: its threads take every blockDim.x-th value, and their maxima and sums are folded by halves in
 //            shared memory, with a barrier after each of the log2(256) = 8 foldings. Reads are consecutive where inner is 1; a
 //            row of any length is shared by 256 threads. Short rows leave most of them idle.
@@ -137,6 +139,21 @@ extern "C" __global__ void softmax_warp(const real* x, real* y, index rows, int 
     by_warps(rows, K, inner, [=](auto team, index at) { softmax_row(team, x + at, y + at, K, inner); });
 }
 
+// eq: act.softmax
+extern "C" __global__ void softmax_registers(const real* x, real* y, index rows, int K, index inner) {
+    index number = thread_number();
+    if (number >= rows) return;
+    index at = row_start(number, K, inner);
+    Registers row(x + at, inner, K);
+    real m = maximum_of(row), s = 0;
+    row.each([&](int, real& value) {
+        value = exp(value - m);
+        s += value;
+    });
+    real share = 1 / s;
+    row.each([=](int k, real value) { y[at + k * inner] = value * share; });
+}
+
 // ------------------------------------------------------------------------------------------------------- softmax_grad_x
 
 extern "C" __global__ void softmax_grad_x_thread(const real* gy, const real* y, real* gx, index rows, int K, index inner) {
@@ -163,6 +180,16 @@ extern "C" __global__ void log_softmax_block(const real* x, real* y, index rows,
 
 extern "C" __global__ void log_softmax_warp(const real* x, real* y, index rows, int K, index inner) {
     by_warps(rows, K, inner, [=](auto team, index at) { log_softmax_row(team, x + at, y + at, K, inner); });
+}
+
+// eq: act.log_softmax
+extern "C" __global__ void log_softmax_registers(const real* x, real* y, index rows, int K, index inner) {
+    index number = thread_number();
+    if (number >= rows) return;
+    index at = row_start(number, K, inner);
+    Registers row(x + at, inner, K);
+    real m = maximum_of(row), log_sum = log(sum_exp_of(row, m));
+    row.each([=](int k, real value) { y[at + k * inner] = value - m - log_sum; });
 }
 
 // --------------------------------------------------------------------------------------------------- log_softmax_grad_x

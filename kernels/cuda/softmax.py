@@ -5,9 +5,12 @@ from functools import partial
 
 import numpy as np
 
+from minseg.errors import Unsupported
 from minseg.kernels.cuda.device import device_of
 from minseg.kernels.cuda.grid import MOST_COLUMNS, THREADS, WARP, ceil_div
 
+KEPT = 16
+"""Of common.cuh: so many values a thread keeps in registers."""
 FEW_CLASSES = 8
 """Up to so many values, a row is less work than a warp's worth of threads is worth."""
 LONG_ROW = 4096
@@ -28,7 +31,9 @@ def _launch(kernel: str, team: str, *arrays_and_axis):
     out = device.empty(x.shape, x.dtype)
     outer, K, inner = _around(x.shape, axis)
     rows = outer * inner
-    teams = {"thread": THREADS, "warp": THREADS // WARP, "block": 1}[team]  # in a block
+    if team == "registers" and K > KEPT:
+        raise Unsupported(f"{kernel}: the variant 'registers' is for up to {KEPT} values, got {K} [act.{kernel}]")
+    teams = {"thread": THREADS, "registers": THREADS, "warp": THREADS // WARP, "block": 1}[team]  # in a block
     device.launch(
         *("softmax", f"{kernel}_{team}", x.dtype, (min(MOST_COLUMNS, max(1, ceil_div(rows, teams))),), (THREADS,)),
         *(*arrays, out, np.int64(rows), np.int32(K), np.int64(inner)),
@@ -41,6 +46,8 @@ VARIANTS = {
     kernel: {team: partial(_launch, kernel, team) for team in ("thread", "block", "warp")}
     for kernel in ("softmax", "softmax_grad_x", "log_softmax", "log_softmax_grad_x")
 }
+for _kernel in ("softmax", "log_softmax"):
+    VARIANTS[_kernel]["registers"] = partial(_launch, _kernel, "registers")
 
 
 def _team(shape: tuple[int, ...], axis: int) -> str:
@@ -51,9 +58,14 @@ def _team(shape: tuple[int, ...], axis: int) -> str:
     return "warp" if K < LONG_ROW else "block"
 
 
+def _team_or_registers(shape: tuple[int, ...], axis: int) -> str:
+    team = _team(shape, axis)
+    return "registers" if team == "thread" and shape[axis] <= KEPT else team
+
+
 def softmax(x, axis: int):
     """eq: act.softmax"""
-    return VARIANTS["softmax"][_team(x.shape, axis)](x, axis)
+    return VARIANTS["softmax"][_team_or_registers(x.shape, axis)](x, axis)
 
 
 def softmax_grad_x(gy, y, axis: int):
@@ -63,7 +75,7 @@ def softmax_grad_x(gy, y, axis: int):
 
 def log_softmax(x, axis: int):
     """eq: act.log_softmax"""
-    return VARIANTS["log_softmax"][_team(x.shape, axis)](x, axis)
+    return VARIANTS["log_softmax"][_team_or_registers(x.shape, axis)](x, axis)
 
 
 def log_softmax_grad_x(gy, y, axis: int):

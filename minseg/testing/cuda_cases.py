@@ -121,6 +121,12 @@ def _labelled(label_dtype: str, primitive: str, rng, dtype) -> tuple:
     return (z, target, None, 1) if primitive == "cross_entropy" else (np.abs(z), target, 0, 1)
 
 
+def _many_classes(K: int, rng, dtype) -> tuple:
+    """As many as are kept in registers, and one more."""
+    z, target = normal(rng, dtype, 2, K, 3, 5), rng.integers(0, K, (2, 3, 5)).astype(np.uint8)
+    return normal(rng, dtype, 2, 3, 5), z, np.log(np.exp(z).sum(1)), target, None, 1
+
+
 def _outside_the_dtype(ignore_index: int, primitive: str, rng, dtype) -> tuple:
     """An ignore_index that the labels' dtype cannot hold ignores nothing: -100 as a uint8 would be 156."""
     z, target = normal(rng, dtype, 1, 160, 2, 2), np.full((1, 2, 2), 156, np.uint8)
@@ -135,8 +141,13 @@ def odd_cases(primitive: str) -> list[Case]:
     match primitive:
         case "batch_norm_stats":
             return [Case("one channel of two blocks", lambda rng, dtype: (normal(rng, dtype, 1, 1, 65, 65),))]
-        case "softmax":
-            return [Case("more rows than threads", lambda rng, dtype: (normal(rng, dtype, THREADS + 1, 2), 1))]
+        case "softmax" | "log_softmax":
+            return [
+                Case("more rows than threads", lambda rng, dtype: (normal(rng, dtype, THREADS + 1, 2), 1)),
+                Case("as many classes as are kept", lambda rng, dtype: (normal(rng, dtype, 2, 16, 3, 5), 1)),
+            ]
+        case "cross_entropy_grad_z":
+            return [Case(f"{K} classes", partial(_many_classes, K)) for K in (16, 17)]
         case "adaptive_avg_pool2d":
             return [Case("more outputs than threads", lambda rng, dtype: (normal(rng, dtype, 1, 1, 9, 173), (3, 86)))]
         case "max_pool2d":

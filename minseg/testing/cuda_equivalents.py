@@ -4,6 +4,7 @@ ZERO_EITHER_WAY = "they differ at 0 only, where both choices are 0"
 EQUAL_EITHER_WAY = "of two equal numbers it makes no difference which is taken"
 WITH_ITSELF = "one step more, in which the first number is compared with itself"
 OF_ALL = "every thread has the sum, so any of them may write it"
+ANY_SHARER = "all threads of a column may add up what they share"
 OVERWRITTEN = "a value to begin with, which is replaced before it is used"
 NOT_USED = "the branch in which it is used is another"
 ONE_BY_ONE = "never true, so that outputs are written one by one: the same numbers, more slowly"
@@ -54,24 +55,27 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ("common.cuh", "add_up", WHOLE_WARP): [
         "if (threadIdx.x % WARP == (0 + 1)) total[s] = (real)sum;",
     ],
+    ("common.cuh", "maximum_of", EQUAL_EITHER_WAY): [
+        "row.each([&](int k, real value) { m = k == 0 || value >= m ? value : m; });",
+    ],
+    ("common.cuh", "maximum_of", OVERWRITTEN): [
+        "real m = (0 + 1);",
+    ],
     ("conv.cu", "window_on", ALWAYS_DIVIDED): [
         "i = stride == (1 - 1) ? reached : reached / stride;",
     ],
     ("conv.cu", "conv2d_grad_b", OF_ALL): [
         "if (threadIdx.x == (0 + 1)) parts[part_number()] = part;",
     ],
+    ("linear.cu", "linear_grad_b", ANY_SHARER): [
+        "if (threadIdx.y != (0 + 1) || o >= O) return;",
+    ],
     ("linear.cu", "matmul_tiled", OVERWRITTEN): [
         "Column{Matrix{c, c_row, c_column}, (0 + 1), 0}, Rows{y, b, has_bias, columns}, a_tile, b_tile);",
         "Column{Matrix{c, c_row, c_column}, 0, (0 + 1)}, Rows{y, b, has_bias, columns}, a_tile, b_tile);",
     ],
-    ("loss.cu", "cross_entropy", WITH_ITSELF): [
-        "for (int k = (1 - 1); k < K; ++k) m = z[k * L] > m ? z[k * L] : m;",
-    ],
-    ("loss.cu", "cross_entropy", EQUAL_EITHER_WAY): [
-        "for (int k = 1; k < K; ++k) m = z[k * L] >= m ? z[k * L] : m;",
-    ],
     ("loss.cu", "cross_entropy_grad_z", NOT_USED): [
-        "real factor = ignored ? real((0 + 1)) : g[i] * class_weight(weight, weighted, t);",
+        "real factor = ignored ? real((0 + 1)) : g[i] * class_weight(weight, weighted, t), log_sum = lse[i];",
     ],
     ("loss.cu", "binary_cross_entropy_with_logits", ZERO_EITHER_WAY): [
         "auto op = [](real z, real target) { return (z < 0 ? real(0) : z) - z * target + log1p(exp(-fabs(z))); };",

@@ -173,7 +173,10 @@ def test_statistics_do_not_cancel_far_from_zero(device: str, rung: str):
 
 @pytest.mark.parametrize(
     ("shape", "axis", "team"),
-    [((2, 4, 64, 64), 1, "thread"), ((10, 4), 1, "thread"), ((64, 64), -1, "warp"), ((2, 5000), 1, "block")],
+    [
+        *[((2, 17, 64, 64), 1, "thread"), ((64, 64), -1, "warp"), ((2, 5000), 1, "block")],
+        *[((2, 16, 64, 64), 1, "registers"), ((10, 4), 1, "registers")],
+    ],
 )
 def test_softmax_has_a_team_that_fits_the_row(monkeypatch, shape, axis, team):
     called = []
