@@ -2,7 +2,7 @@
 // for windows are the same in all of them. Neighbouring threads have neighbouring outputs: they read overlapping windows, which
 // the L1 cache serves, and write consecutive addresses.
 //
-// Forward, max_pool2d has two rungs and adaptive_avg_pool2d two:
+// Forward, max_pool2d has two rungs and adaptive_avg_pool2d three:
 //
 //   any        walks over whatever window there is, with its bounds worked out for each output.
 //   halving    2x2 windows side by side, which halve most networks: no bounds and no loops, so that all four reads are under way
@@ -10,7 +10,8 @@
 //
 //   thread     one thread an output: right for windows of a few pixels.
 //   block      one block an output, for large windows, the global mean above all: 256 threads read side by side what one thread
-//              would walk through alone.
+//              would walk through alone. For windows of a few hundred pixels a block has hardly begun when it ends.
+//   warp       one warp an output, and that in several planes, for the windows between: no barriers.
 //
 // Backward the ladder is the same for all of pooling:
 //
@@ -315,6 +316,16 @@ extern "C" __global__ void adaptive_avg_pool2d_thread(
     y[k] = total / (real(rows.size()) * columns.size());
 }
 
+// f(u, v) for the pixels of a window that thread `rank` of `size` takes, who share it: they stand side by side along its rows, as
+// many whole rows at once as there are threads for.
+template <class F>
+__device__ void share_window(Span rows, Span columns, int rank, int size, F f) {
+    int width = columns.size(), together = max(1, size / width), row = rank / width;
+    if (row >= together) return;
+    for (int u = rows.first + row; u < rows.last; u += together)
+        for (int v = columns.first + rank % width; v < columns.last; v += size) f(u, v);
+}
+
 // eq: pool.adaptive_avg
 extern "C" __global__ void adaptive_avg_pool2d_block(
     const real* x, real* y, index outputs, int H, int W, int I, int J) {
@@ -323,14 +334,31 @@ extern "C" __global__ void adaptive_avg_pool2d_block(
         Place out = place_of(k, I, J);
         const real* plane = x + out.plane * H * W;
         Span rows = adaptive_window(out.row, H, I), columns = adaptive_window(out.column, W, J);
-        int pixels = rows.size() * columns.size();
         real total = 0;
-        for (int t = threadIdx.x; t < pixels; t += blockDim.x) {
-            int u = rows.first + t / columns.size(), v = columns.first + t % columns.size();
-            total += plane[(index)u * W + v];
-        }
+        share_window(rows, columns, threadIdx.x, blockDim.x, [&](int u, int v) { total += plane[(index)u * W + v]; });
         total = block_sum(total, scratch);
-        if (threadIdx.x == 0) y[k] = total / pixels;
+        if (threadIdx.x == 0) y[k] = total / (real(rows.size()) * columns.size());
+    }
+}
+
+// eq: pool.adaptive_avg
+extern "C" __global__ void adaptive_avg_pool2d_warp(
+    const real* x, real* y, index all_planes, int H, int W, int I, int J) {
+    Planes planes(all_planes);
+    Walk walk = over_plane();
+    int lane = threadIdx.x % WARP;
+    index outputs = (index)I * J, pixels = (index)H * W;
+    for (index k = walk.first / WARP; k < outputs; k += walk.step / WARP) {
+        Place out = place_of(k, I, J);
+        Span rows = adaptive_window(out.row, H, I), columns = adaptive_window(out.column, W, J);
+        real share = 1 / (real(rows.size()) * columns.size());
+        InPlanes<real> mean = {};
+        share_window(rows, columns, lane, WARP, [&](int u, int v) {
+            mean.add(planes, [=](index plane) { return share * x[plane * pixels + (index)u * W + v]; });
+        });
+#pragma unroll
+        for (int p = 0; p < PLANES; ++p) mean.value[p] = warp_sum(mean.value[p]);
+        if (lane == 0) mean.store(y, planes, outputs, k);
     }
 }
 

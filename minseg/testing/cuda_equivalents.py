@@ -125,7 +125,10 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
         "for (int j = (1 - 1); j < others; ++j) {",
     ],
     ("pool.cu", "adaptive_avg_pool2d_block", OF_ALL): [
-        "if (threadIdx.x == (0 + 1)) y[k] = total / pixels;",
+        "if (threadIdx.x == (0 + 1)) y[k] = total / (real(rows.size()) * columns.size());",
+    ],
+    ("pool.cu", "adaptive_avg_pool2d_warp", WHOLE_WARP): [
+        "if (lane == (0 + 1)) mean.store(y, planes, outputs, k);",
     ],
     ("product.cuh", "write", LAST_BY_ONE): [
         "if (column + PACK < columns && out.place(m, column + PACK - 1) == first + PACK - 1 && aligned(first)) {",
