@@ -99,7 +99,7 @@ __device__ void map(Walk walk, index n, real* y, Op op, const Inputs*... x) {
 }
 
 template <class Op, class... Packs>
-__device__ void hand_in(Op& op, const Packs&... x) {
+__device__ void hand_in(Op& op, Packs... x) {
     for (int j = 0; j < PACK; ++j) op(x.value[j]...);
 }
 
@@ -235,8 +235,10 @@ struct InPlanes {
 
     template <class Of>
     __device__ void add(const Planes& planes, Of of) {
+        InPlanes more;
+        more.set(planes, of);  // all of them, before the first addition waits for one
 #pragma unroll
-        for (int p = 0; p < PLANES; ++p) value[p] += of(planes[p]);
+        for (int p = 0; p < PLANES; ++p) value[p] += more.value[p];
     }
 
     // out (planes, pixels), at this pixel
@@ -258,7 +260,10 @@ struct Registers {
     real value[KEPT];
     int K;
     __device__ Registers(const real* row, index step, int K) : K(K) {
-        each([=](int k, real& value) { value = row[k * step]; });
+        each([&](int, real& value) {
+            value = *row;
+            row += step;
+        });
     }
     template <class Each>
     __device__ void each(Each f) {
