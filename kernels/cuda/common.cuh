@@ -251,47 +251,76 @@ struct InPlanes {
 
 // ------------------------------------------------------------------------------------------------------- rows in registers
 // A row of K values `step` apart, such as a pixel's classes, that its thread goes through several times: in registers if there are
-// at most KEPT. It is read once, and all its reads are under way at once. Registers have no addresses, so loops over them must be
-// unrolled: they go to KEPT, and leave out what is not there.
+// at most KEPT. It is read once, and all its reads are under way at once. Registers have no addresses, so loops over them are
+// unrolled, to a fixed N; what is not there is -inf, which changes no maximum and no sum of exponentials, so nobody has to ask.
 
 const int KEPT = 16;
 
+template <int N>
 struct Registers {
-    real value[KEPT];
+    real value[N];
     int K;
     __device__ Registers(const real* row, index step, int K) : K(K) {
-        each([&](int, real& value) {
-            value = *row;
-            row += step;
-        });
-    }
-    template <class Each>
-    __device__ void each(Each f) {
 #pragma unroll
-        for (int k = 0; k < KEPT; ++k)
+        for (int k = 0; k < N; ++k, row += step) value[k] = k < K ? *row : log(real(0));
+    }
+
+    // f(value) for all values
+    template <class F>
+    __device__ void fold(F f) {
+#pragma unroll
+        for (int k = 0; k < N; ++k) f(value[k]);
+    }
+
+    // f(k, value) for k < K
+    template <class F>
+    __device__ void each(F f) const {
+#pragma unroll
+        for (int k = 0; k < N; ++k)
             if (k < K) f(k, value[k]);
     }
 };
 
-// The same row where it lies, however long it is.
+// A row where it lies.
 struct Memory {
     const real* row;
     index step;
     int K;
-    template <class Each>
-    __device__ void each(Each f) {
-        for (int k = 0; k < K; ++k) {
-            real value = row[k * step];
-            f(k, value);
-        }
+    template <class F>
+    __device__ void fold(F f) const {
+        for (int k = 0; k < K; ++k) f(row[k * step]);
+    }
+    template <class F>
+    __device__ void each(F f) const {
+        for (int k = 0; k < K; ++k) f(k, row[k * step]);
     }
 };
 
-// A NaN is no maximum unless it comes first; exp(x - max) hands it on either way.
+// f(the row), a row of up to KEPT values, in as few registers as it fits.
+template <class F>
+__device__ void in_registers(const real* row, index step, int K, F f) {
+    if (K <= KEPT / 4)
+        f(Registers<KEPT / 4>(row, step, K));
+    else if (K <= KEPT / 2)
+        f(Registers<KEPT / 2>(row, step, K));
+    else
+        f(Registers<KEPT>(row, step, K));
+}
+
+// f(the row), however long it is.
+template <class F>
+__device__ void with_row(const real* row, index step, int K, F f) {
+    if (K <= KEPT)
+        in_registers(row, step, K, f);
+    else
+        f(Memory{row, step, K});
+}
+
+// `first` is one of the row's values. A NaN is no maximum unless it is that; exp(x - max) hands it on either way.
 template <class Row>
-__device__ real maximum_of(Row& row) {
-    real m = 0;
-    row.each([&](int k, real value) { m = k == 0 || value > m ? value : m; });
+__device__ real maximum_of(Row& row, real first) {
+    real m = first;
+    row.fold([&](real value) { m = value > m ? value : m; });
     return m;
 }
 
@@ -299,6 +328,6 @@ __device__ real maximum_of(Row& row) {
 template <class Row>
 __device__ real sum_exp_of(Row& row, real m) {
     real sum = 0;
-    row.each([&](int, real value) { sum += exp(value - m); });
+    row.fold([&](real value) { sum += exp(value - m); });
     return sum;
 }

@@ -36,15 +36,11 @@ __device__ void cross_entropy(
     if (i >= pixels) return;
     index image = quotient(i, L), t = target[i];
     z += image * K * L + (i - image * L);
-    auto store = [=](auto row) {
-        real m = maximum_of(row), log_sum = log(sum_exp_of(row, m));
+    with_row(z, L, K, [=](auto row) {
+        real m = maximum_of(row, *z), log_sum = log(sum_exp_of(row, m));
         lse[i] = m + log_sum;
         loss[i] = t == ignore_index ? real(0) : class_weight(weight, weighted, t) * (log_sum - (z[t * L] - m));
-    };
-    if (K <= KEPT)
-        store(Registers(z, L, K));
-    else
-        store(Memory{z, L, K});
+    });
 }
 
 // eq: loss.ce_grad
@@ -57,13 +53,9 @@ __device__ void cross_entropy_grad_z(
     index image = quotient(i, L), start = image * K * L + (i - image * L), t = target[i];
     bool ignored = t == ignore_index;
     real factor = ignored ? real(0) : g[i] * class_weight(weight, weighted, t), log_sum = lse[i];
-    auto store = [=](auto row) {
+    with_row(z + start, L, K, [=](auto row) {
         row.each([=](int k, real z) { gz[start + k * L] = ignored ? real(0) : factor * (exp(z - log_sum) - (k == t)); });
-    };
-    if (K <= KEPT)
-        store(Registers(z + start, L, K));
-    else
-        store(Memory{z + start, L, K});
+    });
 }
 
 extern "C" __global__ void cross_entropy_bytes(

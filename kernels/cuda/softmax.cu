@@ -144,14 +144,15 @@ extern "C" __global__ void softmax_registers(const real* x, real* y, index rows,
     index number = thread_number();
     if (number >= rows) return;
     index at = row_start(number, K, inner);
-    Registers row(x + at, inner, K);
-    real m = maximum_of(row), s = 0;
-    row.each([&](int, real& value) {
-        value = exp(value - m);
-        s += value;
+    in_registers(x + at, inner, K, [=](auto row) {
+        real m = maximum_of(row, x[at]), s = 0;
+        row.fold([&](real& value) {
+            value = exp(value - m);
+            s += value;
+        });
+        real share = 1 / s;
+        row.each([=](int k, real value) { y[at + k * inner] = value * share; });
     });
-    real share = 1 / s;
-    row.each([=](int k, real value) { y[at + k * inner] = value * share; });
 }
 
 // ------------------------------------------------------------------------------------------------------- softmax_grad_x
@@ -187,9 +188,10 @@ extern "C" __global__ void log_softmax_registers(const real* x, real* y, index r
     index number = thread_number();
     if (number >= rows) return;
     index at = row_start(number, K, inner);
-    Registers row(x + at, inner, K);
-    real m = maximum_of(row), log_sum = log(sum_exp_of(row, m));
-    row.each([=](int k, real value) { y[at + k * inner] = value - m - log_sum; });
+    in_registers(x + at, inner, K, [=](auto row) {
+        real m = maximum_of(row, x[at]), log_sum = log(sum_exp_of(row, m));
+        row.each([=](int k, real value) { y[at + k * inner] = value - m - log_sum; });
+    });
 }
 
 // --------------------------------------------------------------------------------------------------- log_softmax_grad_x

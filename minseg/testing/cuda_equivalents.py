@@ -56,10 +56,7 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
         "if (threadIdx.x % WARP == (0 + 1)) total[s] = (real)sum;",
     ],
     ("common.cuh", "maximum_of", EQUAL_EITHER_WAY): [
-        "row.each([&](int k, real value) { m = k == 0 || value >= m ? value : m; });",
-    ],
-    ("common.cuh", "maximum_of", OVERWRITTEN): [
-        "real m = (0 + 1);",
+        "row.fold([&](real value) { m = value >= m ? value : m; });",
     ],
     ("conv.cu", "window_on", ALWAYS_DIVIDED): [
         "i = stride == (1 - 1) ? reached : reached / stride;",
