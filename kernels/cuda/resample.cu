@@ -89,7 +89,7 @@ __device__ inline index position(int i, int size, int out) {
     return min(max((2 * (index)i + 1) * size - out, (index)0), 2 * (index)out * (size - 1));
 }
 
-// The first output pixel whose position is at least that of source pixel u, which need not exist.
+// The first output pixel that lies at source pixel u or beyond it; for the u before the first one 0, for the u behind the last H'.
 __device__ inline int first_at(int u, int size, int out) {
     index least = (2 * (index)u + 1) * out - size;  // (2 i + 1) H >= (2 u + 1) H'
     return least <= 0 ? 0 : (int)min(quotient(least + 2 * (index)size - 1, 2 * (index)size), (index)out);
@@ -101,7 +101,7 @@ __device__ inline index weight(int i, int u, int size, int out) {
     return max(2 * (index)out - (apart < 0 ? -apart : apart), (index)0);
 }
 
-// eq: up.bilinear_grad. The same weights, backwards: of the outputs between the neighbours of a pixel, and beyond it at a border.
+// eq: up.bilinear_grad. The same weights, backwards: of the outputs between the neighbours of a pixel.
 extern "C" __global__ void resize_bilinear_grad_x(const real* gy, real* gx, index all_planes, int H, int W, int I, int J) {
     Planes planes(all_planes);
     Walk walk = over_plane();
@@ -109,8 +109,8 @@ extern "C" __global__ void resize_bilinear_grad_x(const real* gy, real* gx, inde
     for (index k = walk.first; k < pixels; k += walk.step) {
         Place here = place_of(k, H, W);
         int u = here.row, v = here.column;
-        int top = first_at(u - 1, H, I), bottom = u + 1 < H ? first_at(u + 1, H, I) : I;
-        int left = first_at(v - 1, W, J), right = v + 1 < W ? first_at(v + 1, W, J) : J;
+        int top = first_at(u - 1, H, I), bottom = first_at(u + 1, H, I);
+        int left = first_at(v - 1, W, J), right = first_at(v + 1, W, J);
         InPlanes<real> total = {};
         for (int i = top; i < bottom; ++i) {
             real down = real(weight(i, u, H, I)) / (2 * real(I));

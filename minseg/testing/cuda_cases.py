@@ -29,11 +29,12 @@ EDGES = (1, THREADS - 1, THREADS, THREADS + 1, 4 * THREADS - 1, 4 * THREADS, 4 *
 
 @contextlib.contextmanager
 def short_grids() -> Iterator[None]:
-    """Inside the block a grid-stride loop has two blocks at most, and must walk where a million elements would be too few.
+    """Inside the block a grid-stride loop has two blocks at most, also through a plane, and must walk where a million elements
+    would be too few.
 
     The naive convolutions are such loops, too, though they are launched with a thread for each element.
     """
-    with mock.patch.object(grid, "MOST_BLOCKS", 2), mock.patch.object(conv, "over", grid.striding):
+    with mock.patch.multiple(grid, MOST_BLOCKS=2, MOST_ROWS=2), mock.patch.object(conv, "over", grid.striding):
         yield
 
 
@@ -70,7 +71,17 @@ _LARGE = {
     "cross_entropy": lambda rng, dtype: (_planes(rng, dtype), _labels(rng), None, 255),
     "dice_sums": lambda rng, dtype: (np.abs(_planes(rng, dtype)), _labels(rng), 0, 2),
     "max_pool2d": lambda rng, dtype: (_planes(rng, dtype), (2, 3), (2, 1), (1, 1)),
+    "avg_pool2d": lambda rng, dtype: (_planes(rng, dtype), (2, 3), (2, 1), (1, 1), False),
+    "avg_pool2d_grad_x": lambda rng, dtype: (
+        *(normal(rng, dtype, 2, 3, 33, 43), SHAPE),
+        *((2, 3), (2, 1), (1, 1), False),
+    ),
     "adaptive_avg_pool2d": lambda rng, dtype: (_planes(rng, dtype), (2, 1)),
+    "adaptive_avg_pool2d_grad_x": lambda rng, dtype: (normal(rng, dtype, 2, 3, 7, 5), SHAPE),
+    "im2col": lambda rng, dtype: (_planes(rng, dtype), (2, 3), (2, 1), (1, 0), (1, 2)),
+    "col2im": lambda rng, dtype: (normal(rng, dtype, 2, 18, 33 * 39), SHAPE, (2, 3), (2, 1), (1, 0), (1, 2)),
+    "resize_nearest": lambda rng, dtype: (_planes(rng, dtype), (97, 60)),
+    "resize_nearest_grad_x": lambda rng, dtype: (normal(rng, dtype, 2, 3, 97, 60), SHAPE),
     "resize_bilinear": lambda rng, dtype: (_planes(rng, dtype), (97, 60)),
     "resize_bilinear_grad_x": lambda rng, dtype: (normal(rng, dtype, 2, 3, 97, 60), SHAPE),
     "softmax": lambda rng, dtype: (normal(rng, dtype, 3, 1000), 1),

@@ -5,6 +5,7 @@ EQUAL_EITHER_WAY = "of two equal numbers it makes no difference which is taken"
 WITH_ITSELF = "one step more, in which the first number is compared with itself"
 OF_ALL = "every thread has the sum, so any of them may write it"
 ANY_SHARER = "all threads of a column may add up what they share"
+BEYOND = "one number beyond a thread's own array, which the emulator does not watch; nobody reads it"
 OVERWRITTEN = "a value to begin with, which is replaced before it is used"
 NOT_USED = "the branch in which it is used is another"
 ONE_BY_ONE = "never true, so that outputs are written one by one: the same numbers, more slowly"
@@ -18,7 +19,7 @@ ZEROS_ADDED = "one step more, in which both factors are 0"
 PADDING = "it lands in the padding behind a row, which nobody reads"
 NOTHING_READ = "where there is no column, its place is worked out and nothing is read from there"
 NEVER_REACHED = "what it limits is at most size - 1 already"
-WIDER = "a wider span: the outputs that it adds have the weight 0"
+WIDER = "a wider or narrower span: the outputs by which it differs have the weight 0"
 ALWAYS_DIVIDED = "dividing by 1 gives the same, more slowly"
 NOTHING_WRITTEN = "it asks for a pack that begins behind the last column, of which nothing is written"
 LONG_DIVISION = "64 bits divide the same, more slowly"
@@ -37,7 +38,6 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("common.cuh", "aligned", NO_PACKS): [
         "return ((reinterpret_cast<unsigned long long>(arrays) / PACK_ALIGNMENT<T>) | ...) == 0;",
-        "return ((reinterpret_cast<unsigned long long>(arrays) % PACK_ALIGNMENT<T>) | ...) == (0 + 1);",
     ],
     ("common.cuh", "sigmoid_of", HALF): [
         "return (x <= 0 ? e : real(1)) / (1 + e);",
@@ -54,6 +54,11 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("common.cuh", "add_up", WHOLE_WARP): [
         "if (threadIdx.x % WARP == (0 + 1)) total[s] = (real)sum;",
+    ],
+    ("common.cuh", "InPlanes", BEYOND): [
+        "for (int p = 0; p <= PLANES; ++p) value[p] = of(planes[p]);",
+        "for (int p = 0; p <= PLANES; ++p) value[p] += more.value[p];",
+        "for (int p = 0; p <= PLANES; ++p)",
     ],
     ("common.cuh", "maximum_of", EQUAL_EITHER_WAY): [
         "row.fold([&](real value) { m = value >= m ? value : m; });",
@@ -155,6 +160,20 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("product.cuh", "product", NOTHING_WRITTEN): [
         "if (m < rows && first <= columns) write(out, m, first, columns, sums[r][c]);",
+    ],
+    ("resample.cu", "first_at", WIDER): [
+        "return least < 0 ? 0 : (int)min(quotient(least + 2 * (index)size - 1, 2 * (index)size), (index)out);",
+        "return least <= 0 ? 0 : (int)min(quotient(least + 2 * (index)size - (1 - 1), 2 * (index)size), (index)out);",
+    ],
+    ("resample.cu", "weight", ZERO_EITHER_WAY): [
+        "return max(2 * (index)out - (apart <= 0 ? -apart : apart), (index)0);",
+        "return max(2 * (index)out - (apart < (0 + 1) ? -apart : apart), (index)0);",
+    ],
+    ("resample.cu", "resize_bilinear_grad_x", WIDER): [
+        "int top = first_at(u - (1 + 1), H, I), bottom = first_at(u + 1, H, I);",
+        "int top = first_at(u - 1, H, I), bottom = first_at(u + (1 + 1), H, I);",
+        "int left = first_at(v - (1 + 1), W, J), right = first_at(v + 1, W, J);",
+        "int left = first_at(v - 1, W, J), right = first_at(v + (1 + 1), W, J);",
     ],
     ("resample.cu", "Source", NEVER_REACHED): [
         "here = min((int)position, size + 1);",
