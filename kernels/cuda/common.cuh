@@ -219,26 +219,29 @@ struct Planes {
     int count;
     __device__ explicit Planes(index planes)
         : first((index)PLANES * blockIdx.x), count((int)min((index)PLANES, planes - (index)PLANES * blockIdx.x)) {}
-    __device__ index operator[](int p) const { return first + min(p, count - 1); }
 };
 
-// What a thread computes of its pixel, a number for each plane: of(plane).
+// What a thread has of its pixel: a number for each plane.
 template <class T>
 struct InPlanes {
     T value[PLANES];
 
-    template <class Of>
-    __device__ void set(const Planes& planes, Of of) {
+    // What is at `from` in the first of all planes, and lies `step` further on in each one that follows.
+    __device__ void load(const Planes& planes, const T* from, index step) {
+        from += planes.first * step;
 #pragma unroll
-        for (int p = 0; p < PLANES; ++p) value[p] = of(planes[p]);
+        for (int p = 0; p < PLANES; ++p) {
+            value[p] = *from;
+            if (p + 1 < planes.count) from += step;
+        }
     }
 
-    template <class Of>
-    __device__ void add(const Planes& planes, Of of) {
+    // The same, times `share`, added up. All numbers are asked for before the first addition waits for one.
+    __device__ void add(const Planes& planes, T share, const T* from, index step) {
         InPlanes more;
-        more.set(planes, of);  // all of them, before the first addition waits for one
+        more.load(planes, from, step);
 #pragma unroll
-        for (int p = 0; p < PLANES; ++p) value[p] += more.value[p];
+        for (int p = 0; p < PLANES; ++p) value[p] += share * more.value[p];
     }
 
     // out (planes, pixels), at this pixel

@@ -60,8 +60,9 @@ extern "C" __global__ void im2col(const real* x, real* cols, index all_planes, W
     for (index k = walk.first; k < entries; k += walk.step) {
         index p = k;
         int j = take(p, J), i = take(p, I), q = take(p, S);
-        InPlanes<real> value;
-        value.set(planes, [=](index plane) { return pixel_of_window(x + plane * pixels, WINDOW, i, j, (int)p, q); });
+        int u = stride_i * i + dilation_i * (int)p - padding_i, v = stride_j * j + dilation_j * q - padding_j;
+        InPlanes<real> value = {};
+        if (u >= 0 && u < H && v >= 0 && v < W) value.load(planes, x + (index)u * W + v, pixels);
         value.store(cols, planes, entries, k);
     }
 }
@@ -79,8 +80,7 @@ extern "C" __global__ void col2im(const real* cols, real* x, index all_planes, W
             if (!window_on(here.row, p, stride_i, padding_i, dilation_i, I, i)) continue;
             for (int q = 0; q < S; ++q) {
                 if (!window_on(here.column, q, stride_j, padding_j, dilation_j, J, j)) continue;
-                const real* entry = cols + (index)(p * S + q) * windows + (index)i * J + j;
-                sum.add(planes, [=](index plane) { return entry[plane * R * S * windows]; });
+                sum.add(planes, 1, cols + (index)(p * S + q) * windows + (index)i * J + j, R * S * windows);
             }
         }
         sum.store(x, planes, pixels, k);

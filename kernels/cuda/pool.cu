@@ -28,7 +28,7 @@
 // indices. All that takes longer than the sums, so there is one rung more, the default here:
 //
 //   cells    Takes the windows for granted that most poolings have, side by side. Each pixel looks at one window, and one thread a
-//            window checks that its index lies in it. Planes where one does not are gathered anew.
+//            window checks its index. Planes where one lies outside are gathered anew.
 
 #include "common.cuh"
 
@@ -75,14 +75,14 @@ extern "C" __global__ void max_pool2d(
         int first = rows.first * W + columns.first;
         InPlanes<real> best;
         InPlanes<int> at;
-        best.set(planes, [=](index plane) { return x[plane * pixels + first]; });
-        at.set(planes, [=](index) { return first; });
+        best.load(planes, x + first, pixels);
+        for (int p = 0; p < PLANES; ++p) at.value[p] = first;
         for (int u = rows.first; u < rows.last; ++u)
             for (int v = columns.first; v < columns.last; ++v) {
-                int place = u * W + v;
+                InPlanes<real> other;
+                other.load(planes, x + u * W + v, pixels);
 #pragma unroll
-                for (int p = 0; p < PLANES; ++p)
-                    keep_better(best.value[p], at.value[p], x[planes[p] * pixels + place], place);
+                for (int p = 0; p < PLANES; ++p) keep_better(best.value[p], at.value[p], other.value[p], u * W + v);
             }
         best.store(y, planes, outputs, k);
         at.store(indices, planes, outputs, k);
@@ -98,16 +98,18 @@ extern "C" __global__ void max_pool2d_halving(
     for (index k = walk.first; k < outputs; k += walk.step) {
         Place out = place_of(k, I, J);
         int corner = 2 * out.row * W + 2 * out.column;
-        InPlanes<real> best;
+        InPlanes<real> best, right, below, opposite;
         InPlanes<int> at;
+        best.load(planes, x + corner, pixels);
+        right.load(planes, x + corner + 1, pixels);
+        below.load(planes, x + corner + W, pixels);
+        opposite.load(planes, x + corner + W + 1, pixels);
 #pragma unroll
         for (int p = 0; p < PLANES; ++p) {
-            const real* plane = x + planes[p] * pixels;
-            best.value[p] = plane[corner];
             at.value[p] = corner;
-            keep_better(best.value[p], at.value[p], plane[corner + 1], corner + 1);
-            keep_better(best.value[p], at.value[p], plane[corner + W], corner + W);
-            keep_better(best.value[p], at.value[p], plane[corner + W + 1], corner + W + 1);
+            keep_better(best.value[p], at.value[p], right.value[p], corner + 1);
+            keep_better(best.value[p], at.value[p], below.value[p], corner + W);
+            keep_better(best.value[p], at.value[p], opposite.value[p], corner + W + 1);
         }
         best.store(y, planes, outputs, k);
         at.store(indices, planes, outputs, k);
@@ -150,32 +152,34 @@ __device__ inline void find_spans(int size, int count, const int* low, const int
     }
 }
 
-// eq: pool.max2d_grad, pool.unpool. As if it were certain that windows of H/I x W/J pixels lie side by side, and that each named one
-// of its own: then a pixel has to look at its window only. At the last windows lie the pixels that are left over. Where an index
-// names another pixel, strays[plane] is set.
+// Windows of H/I x W/J pixels side by side; the pixels that are left over belong to the last ones.
+struct Cells {
+    int W, R, S, I, J;
+    __device__ index with(int pixel) const {
+        return (index)min(pixel / W / R, I - 1) * J + min(pixel % W / S, J - 1);
+    }
+};
+
+// eq: pool.max2d_grad, pool.unpool. As if it were certain that each window's index names a pixel of its own cell: then a pixel has to
+// look at the cell's window only. Thread k checks that for window k, and where it is wrong it sets strays[plane].
 extern "C" __global__ void scatter_cells(
     const real* values, const int* indices, real* out, int* strays, index all_planes, int H, int W, int I, int J) {
     Planes planes(all_planes);
     Walk walk = over_plane();
     index windows = (index)I * J, pixels = (index)H * W;
-    int R = H / I, S = W / J;
+    Cells cells = {W, H / I, W / J, I, J};
     for (index k = walk.first; k < pixels; k += walk.step) {
-        Place here = place_of(k, H, W);
-        int i = min(here.row / R, I - 1), j = min(here.column / S, J - 1);
-        index window = (index)i * J + j;
+        index window = cells.with((int)k);
         InPlanes<int> named;
         InPlanes<real> value;
-        named.set(planes, [=](index plane) { return indices[plane * windows + window]; });
-        value.set(planes, [=](index plane) { return values[plane * windows + window]; });
-        bool first = here.row == R * i && here.column == S * j;
-#pragma unroll
-        for (int p = 0; p < PLANES; ++p) {
-            if (named.value[p] != k) value.value[p] = 0;
-            if (!first) continue;
-            int u = named.value[p] / W, v = named.value[p] % W;  // one of the window's pixels is enough to check it
-            if (min(u / R, I - 1) != i || min(v / S, J - 1) != j) atomicOr(&strays[planes[p]], 1);
-        }
+        named.load(planes, indices + window, windows);
+        value.load(planes, values + window, windows);
+        for (int p = 0; p < PLANES; ++p) value.value[p] = named.value[p] == k ? value.value[p] : real(0);
         value.store(out, planes, pixels, k);
+        if (k >= windows) continue;
+        named.load(planes, indices + k, windows);
+        for (int p = 0; p < planes.count; ++p)
+            if (cells.with(named.value[p]) != k) atomicOr(&strays[planes.first + p], 1);
     }
 }
 
@@ -257,7 +261,7 @@ extern "C" __global__ void avg_pool2d(
         InPlanes<real> mean = {};
         for (int u = rows.first; u < rows.last; ++u)
             for (int v = columns.first; v < columns.last; ++v)
-                mean.add(planes, [=](index plane) { return share * x[plane * pixels + (index)u * W + v]; });
+                mean.add(planes, share, x + (index)u * W + v, pixels);
         mean.store(y, planes, outputs, k);
     }
 }
@@ -291,7 +295,7 @@ extern "C" __global__ void avg_pool2d_grad_x_gather(
             for (int j = across.first; j < across.last; ++j) {
                 Span rows = window(i, H, R, sh, ph), columns = window(j, W, S, sw, pw);
                 real share = 1 / divisor(rows, columns, R, S, count_include_pad);
-                total.add(planes, [=](index plane) { return share * gy[plane * outputs + (index)i * J + j]; });
+                total.add(planes, share, gy + (index)i * J + j, outputs);
             }
         total.store(gx, planes, pixels, k);
     }
@@ -354,7 +358,7 @@ extern "C" __global__ void adaptive_avg_pool2d_warp(
         real share = 1 / (real(rows.size()) * columns.size());
         InPlanes<real> mean = {};
         share_window(rows, columns, lane, WARP, [&](int u, int v) {
-            mean.add(planes, [=](index plane) { return share * x[plane * pixels + (index)u * W + v]; });
+            mean.add(planes, share, x + (index)u * W + v, pixels);
         });
 #pragma unroll
         for (int p = 0; p < PLANES; ++p) mean.value[p] = warp_sum(mean.value[p]);
@@ -389,7 +393,7 @@ extern "C" __global__ void adaptive_avg_pool2d_grad_x_gather(
             for (int j = across.first; j < across.last; ++j) {
                 Span rows = adaptive_window(i, H, I), columns = adaptive_window(j, W, J);
                 real share = 1 / (real(rows.size()) * columns.size());
-                total.add(planes, [=](index plane) { return share * gy[plane * outputs + (index)i * J + j]; });
+                total.add(planes, share, gy + (index)i * J + j, outputs);
             }
         total.store(gx, planes, pixels, k);
     }

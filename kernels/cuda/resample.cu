@@ -27,7 +27,7 @@ extern "C" __global__ void resize_nearest(const real* x, real* y, index all_plan
         Place out = place_of(k, I, J);
         const real* source = x + (index)nearest(out.row, H, I) * W + nearest(out.column, W, J);
         InPlanes<real> value;
-        value.set(planes, [=](index plane) { return source[plane * pixels]; });
+        value.load(planes, source, pixels);
         value.store(y, planes, outputs, k);
     }
 }
@@ -44,7 +44,7 @@ extern "C" __global__ void resize_nearest_grad_x(const real* gy, real* gx, index
         InPlanes<real> total = {};
         for (int i = top; i < bottom; ++i)
             for (int j = left; j < right; ++j)
-                total.add(planes, [=](index plane) { return gy[plane * outputs + (index)i * J + j]; });
+                total.add(planes, 1, gy + (index)i * J + j, outputs);
         total.store(gx, planes, pixels, k);
     }
 }
@@ -72,13 +72,17 @@ extern "C" __global__ void resize_bilinear(const real* x, real* y, index all_pla
         Place out = place_of(k, I, J);
         Source row(out.row, H, I), column(out.column, W, J);
         const real *upper = x + (index)row.here * W, *lower = x + (index)row.next * W;
-        InPlanes<real> value;
-        value.set(planes, [=](index plane) {
-            index here = plane * pixels + column.here, next = plane * pixels + column.next;
-            real above = (1 - column.beyond) * upper[here] + column.beyond * upper[next];
-            real below = (1 - column.beyond) * lower[here] + column.beyond * lower[next];
-            return (1 - row.beyond) * above + row.beyond * below;
-        });
+        InPlanes<real> left, right, value, next;
+        left.load(planes, upper + column.here, pixels);
+        right.load(planes, upper + column.next, pixels);
+        value.load(planes, lower + column.here, pixels);
+        next.load(planes, lower + column.next, pixels);
+#pragma unroll
+        for (int p = 0; p < PLANES; ++p) {
+            real above = (1 - column.beyond) * left.value[p] + column.beyond * right.value[p];
+            real below = (1 - column.beyond) * value.value[p] + column.beyond * next.value[p];
+            value.value[p] = (1 - row.beyond) * above + row.beyond * below;
+        }
         value.store(y, planes, outputs, k);
     }
 }
@@ -116,7 +120,7 @@ extern "C" __global__ void resize_bilinear_grad_x(const real* gy, real* gx, inde
             real down = real(weight(i, u, H, I)) / (2 * real(I));
             for (int j = left; j < right; ++j) {
                 real share = down * real(weight(j, v, W, J)) / (2 * real(J));
-                total.add(planes, [=](index plane) { return share * gy[plane * outputs + (index)i * J + j]; });
+                total.add(planes, share, gy + (index)i * J + j, outputs);
             }
         }
         total.store(gx, planes, pixels, k);

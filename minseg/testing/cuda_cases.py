@@ -114,6 +114,11 @@ def _unpooled(rng, dtype) -> tuple:
     return normal(rng, dtype, 2, 3, 4, 5), rng.integers(0, 7 * 9, (2, 3, 4, 5)).astype(np.int32), (7, 9)
 
 
+def _unpooled_elsewhere(rng, dtype) -> tuple:
+    """Each to a pixel of another window's."""
+    return normal(rng, dtype, 2, 3, 2, 2), np.tile(np.array([[[[8, 0], [15, 2]]]], np.int32), (2, 3, 1, 1)), (4, 4)
+
+
 def _unpooled_to_one(rng, dtype) -> tuple:
     """All to the last pixel."""
     return normal(rng, dtype, 2, 3, 4, 5), np.full((2, 3, 4, 5), 62, np.int32), (7, 9)
@@ -165,7 +170,11 @@ def odd_cases(primitive: str) -> list[Case]:
         case "max_pool2d":
             return [Case("halved, with NaN and ties", _halved_with_nan)]
         case "max_unpool2d":
-            return [Case("indices of no pooling", _unpooled), Case("all to one pixel", _unpooled_to_one)]
+            return [
+                Case("indices of no pooling", _unpooled),
+                Case("all to one pixel", _unpooled_to_one),
+                Case("elsewhere", _unpooled_elsewhere),
+            ]
         case "cross_entropy" | "dice_sums":
             kinds = {f"{kind} labels": partial(_labelled, kind, primitive) for kind in _INTEGERS}
             outside = {f"ignoring {k}": partial(_outside_the_dtype, k, primitive) for k in (-100, 1000)}

@@ -6,6 +6,8 @@ WITH_ITSELF = "one step more, in which the first number is compared with itself"
 OF_ALL = "every thread has the sum, so any of them may write it"
 ANY_SHARER = "all threads of a column may add up what they share"
 BEYOND = "one number beyond a thread's own array, which the emulator does not watch; nobody reads it"
+ANY_FLAG = "any number but 0 says that there are strays"
+GATHERED = "planes without strays are gathered as well: the same numbers, more slowly"
 OVERWRITTEN = "a value to begin with, which is replaced before it is used"
 NOT_USED = "the branch in which it is used is another"
 ONE_BY_ONE = "never true, so that outputs are written one by one: the same numbers, more slowly"
@@ -56,8 +58,8 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
         "if (threadIdx.x % WARP == (0 + 1)) total[s] = (real)sum;",
     ],
     ("common.cuh", "InPlanes", BEYOND): [
-        "for (int p = 0; p <= PLANES; ++p) value[p] = of(planes[p]);",
-        "for (int p = 0; p <= PLANES; ++p) value[p] += more.value[p];",
+        "for (int p = 0; p <= PLANES; ++p) {",
+        "for (int p = 0; p <= PLANES; ++p) value[p] += share * more.value[p];",
         "for (int p = 0; p <= PLANES; ++p)",
     ],
     ("common.cuh", "maximum_of", EQUAL_EITHER_WAY): [
@@ -125,6 +127,15 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("pool.cu", "find_hulls", WITH_ITSELF): [
         "for (int j = (1 - 1); j < others; ++j) {",
+    ],
+    ("pool.cu", "scatter_cells", ANY_FLAG): [
+        "if (cells.with(named.value[p]) != k) atomicOr(&strays[planes.first + p], (1 + 1));",
+    ],
+    ("pool.cu", "scatter_cells", GATHERED): [
+        "if (true) atomicOr(&strays[planes.first + p], 1);",
+    ],
+    ("pool.cu", "find_reach", GATHERED): [
+        "if (false) return;",
     ],
     ("pool.cu", "adaptive_avg_pool2d_block", OF_ALL): [
         "if (threadIdx.x == (0 + 1)) y[k] = total / (real(rows.size()) * columns.size());",
