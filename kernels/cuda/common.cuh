@@ -98,19 +98,33 @@ __device__ void map(Walk walk, index n, real* y, Op op, const Inputs*... x) {
     for (index i = wide * PACK + walk.first; i < n; i += walk.step) y[i] = op(x[i]...);
 }
 
+// Several packs, `step` apart: they are all asked for before anybody waits for the first. It takes some 40 KB of loads under way a
+// multiprocessor to keep a large GPU's memory busy.
+const int AHEAD = 4;
+
+template <class T>
+struct PacksAhead {
+    PackOf<T> pack[AHEAD];
+    __device__ PacksAhead(const PackOf<T>* from, index step) {
+        for (int a = 0; a < AHEAD; ++a) pack[a] = from[a * step];
+    }
+};
+
 template <class Op, class... Packs>
 __device__ void hand_in(Op& op, Packs... x) {
     for (int j = 0; j < PACK; ++j) op(x.value[j]...);
 }
 
-// op(x[i], ...) for the same i, to be added up by op. Nothing is written in between, so that the loads of several packs are under
-// way at once: it takes some 40 KB of them a multiprocessor to keep a large GPU's memory busy.
-template <class Op, class... Inputs>
-__device__ void visit(Walk walk, index n, Op op, const Inputs*... x) {
-    index wide = aligned(x...) ? n / PACK : 0;
-#pragma unroll 4
-    for (index i = walk.first; i < wide; i += walk.step) hand_in(op, packs(x)[i]...);
-    for (index i = wide * PACK + walk.first; i < n; i += walk.step) op(x[i]...);
+// op(x[i], ...) for the same i, to be added up by op.
+template <class Op, class... T>
+__device__ void visit(Walk walk, index n, Op op, const T*... x) {
+    index wide = aligned(x...) ? n / PACK : 0, i = walk.first;
+    auto hand_in_all = [&](const PacksAhead<T>&... x) {
+        for (int a = 0; a < AHEAD; ++a) hand_in(op, x.pack[a]...);
+    };
+    for (; i + (AHEAD - 1) * walk.step < wide; i += AHEAD * walk.step) hand_in_all({packs(x) + i, walk.step}...);
+    for (; i < wide; i += walk.step) hand_in(op, packs(x)[i]...);
+    for (i = wide * PACK + walk.first; i < n; i += walk.step) op(x[i]...);
 }
 
 // 1 / (1 + exp(-x)); for x < 0 the fraction is extended by exp(x), so that exp never overflows.
