@@ -11,11 +11,14 @@
 //   tiled    The same product without the columns in memory: a block loads the windows of its own 128 outputs straight into shared
 //            memory, 16 kernel positions at a time (product.cuh). Gained: x and w are read about once per tile, nothing is written
 //            but y. Three tile heights, for 16, 32 and 64 output channels: a tile higher than there are channels adds up zeros.
+//   direct   For 3x3 kernels with stride 1, straight from a tile of the image in shared memory (direct.cuh). Gained: a pixel is loaded
+//            once for all nine kernel positions, where the product loads it nine times and works out each time where it lies.
 //
 // All of them divide (n, o, i, j) out of flat indices: threads next to each other compute pixels next to each other, so a warp's
 // reads and writes lie side by side. The gradient for w sums over all pixels of all images, but has few outputs: the tiled kernel
 // gives each of several blocks a part of the sum, and sum_parts adds the parts in order. So the bits are the same each time, which
 // they would not be with atomicAdd.
+#include "direct.cuh"
 #include "product.cuh"
 
 // CuPy hands kernels numbers, not structs, so a window's numbers are a list of parameters, gathered at once.
@@ -389,3 +392,36 @@ extern "C" __global__ void sum_parts(const real* sums, real* gw, index total, in
         gw[k] = sum;
     }
 }
+
+// ------------------------------------------------------------------------------------------------------------------ direct
+// blockIdx.x is the tile of pixels, of all images; .y the tile of output channels, .z the group.
+
+// y (N, O, I, J) from x (N, C, H, W). The gradient for x is the same with turned kernels: it goes from gy to gx.
+template <int OUTPUTS>
+__device__ void conv2d_direct(DirectTiles<OUTPUTS>& tiles, const real* x, const real* w, bool turned, const DirectOutputs& all, int C,
+                              int O, int groups, int H, int W, int padding_i, int padding_j) {
+    const int height = DirectTiles<OUTPUTS>::HEIGHT;
+    int group = blockIdx.z, inputs = C / groups, outputs = O / groups;
+    index n = blockIdx.x;
+    int across = take(n, (all.J + TILE_WIDTH - 1) / TILE_WIDTH), down = take(n, (all.I + height - 1) / height);
+    Planes planes{x + (n * C + group * inputs) * H * W, H, W};
+    DirectWeights weights{w + (index)group * inputs * outputs * POSITIONS, inputs, outputs, turned};
+    DirectOutputs out = all;
+    out.y += (n * O + group * outputs) * all.I * all.J;
+    out.b += group * outputs;
+    out.outputs = outputs;
+    direct<OUTPUTS>(tiles, planes, weights, out, OUTPUTS * blockIdx.y, height * down, TILE_WIDTH * across, padding_i, padding_j);
+}
+
+// eq: conv.corr2d, conv.corr2d_relu, conv.grad_x, conv.transpose2d
+#define CONV2D_DIRECT(OUTPUTS)                                                                                                    \
+    extern "C" __global__ void __launch_bounds__(DIRECT_THREADS, DIRECT_BLOCKS) \
+        conv2d_direct_##OUTPUTS(const real* x, const real* w, bool turned, const real* b, bool has_bias, bool rectified, real* y, \
+                                int C, int O, int groups, int H, int W, int I, int J, int padding_i, int padding_j) {             \
+        __shared__ DirectTiles<OUTPUTS> tiles;                                                                                    \
+        conv2d_direct<OUTPUTS>(tiles, x, w, turned, DirectOutputs{y, b, has_bias, rectified, O, I, J}, C, O, groups, H, W,        \
+                               padding_i, padding_j);                                                                             \
+    }
+CONV2D_DIRECT(16)
+CONV2D_DIRECT(32)
+CONV2D_DIRECT(64)

@@ -5,6 +5,7 @@ None of these choices has been timed on a card yet; they follow from how much a 
 
 import numpy as np
 
+from minseg.errors import Unsupported
 from minseg.kernels import shapes
 from minseg.kernels.cuda.activation import relu
 from minseg.kernels.cuda.device import device_of
@@ -13,6 +14,10 @@ from minseg.kernels.spec import Pair, Shape
 
 TILE_COLUMNS, PRODUCT_THREADS = 128, 256
 """Of product.cuh."""
+DIRECT = ((3, 3), (1, 1), (1, 1))
+"""Kernel, stride and dilation of what direct.cuh computes, ..."""
+DIRECT_THREADS, TILE_WIDTH, DIRECT_SUMS = 256, 32, 256 * 64
+"""... its threads, pixels across and sums of a block."""
 COLUMN_BYTES = 256 << 20
 """im2col's columns may take so much memory; images beyond that go one lot after the other."""
 BLOCKS = 1024
@@ -205,6 +210,47 @@ def _sum_of_parts(sums, gw):
     return gw
 
 
+# ------------------------------------------------------------------------------------------------------------------ direct
+
+
+def _direct_tile(rows: int) -> tuple[int, int]:
+    """Output channels and rows of pixels of a tile, for so many output channels in a group."""
+    channels = 16 if rows <= 16 else 32 if rows <= 32 else 64
+    return channels, DIRECT_SUMS // (TILE_WIDTH * channels)
+
+
+def _expect_direct(name: str, kernel_size: Pair, stride: Pair, dilation: Pair) -> None:
+    if (kernel_size, stride, dilation) != DIRECT:
+        raise Unsupported(
+            f"{name}: the variant 'direct' is for 3x3 kernels with stride 1 and dilation 1, got kernel {kernel_size}, "
+            f"stride {stride}, dilation {dilation} [conv.corr2d]"
+        )
+
+
+def _launch_direct(x, w, b, y, turned: bool, rectified: bool, padding: Pair, groups: int):
+    device = device_of(x)
+    (N, C, H, W), (_, O, I, J) = x.shape, y.shape
+    channels, height = _direct_tile(O // groups)
+    grid = N * ceil_div(I, height) * ceil_div(J, TILE_WIDTH), ceil_div(O // groups, channels), groups
+    arrays = x, w, np.bool_(turned), *_bias(b, w), np.bool_(rectified), y
+    sizes = map(np.int32, (C, O, groups, H, W, I, J, *padding))
+    device.launch("conv", f"conv2d_direct_{channels}", x.dtype, grid, (DIRECT_THREADS,), *arrays, *sizes)
+    return y
+
+
+def _direct(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int, rectified: bool = False):
+    _expect_direct("conv2d", w.shape[2:], stride, dilation)
+    y = device_of(x).empty(shapes.conv2d(x, w, b, stride, padding, dilation, groups), x.dtype)
+    return _launch_direct(x, w, b, y, False, rectified, padding, groups)
+
+
+def _transposed_direct(gy, w, b, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    """A convolution of gy with turned kernels, padded with what the windows of x reach beyond gy."""
+    _expect_direct("conv2d_grad_x", w.shape[2:], stride, dilation)
+    gx = device_of(gy).empty(tuple(x_shape), gy.dtype)
+    return _launch_direct(gy, w, b, gx, True, False, (2 - padding[0], 2 - padding[1]), groups)
+
+
 # -------------------------------------------------------------------------------------------------------------- the choice
 
 
@@ -227,10 +273,15 @@ def _with_output_padding(transposed):
     return conv_transpose2d
 
 
-_TRANSPOSED = {"naive": _transposed_naive, "im2col": _transposed_by_columns, "tiled": _transposed_tiled}
+_TRANSPOSED = {
+    "naive": _transposed_naive,
+    "im2col": _transposed_by_columns,
+    "tiled": _transposed_tiled,
+    "direct": _transposed_direct,
+}
 
 VARIANTS = {
-    "conv2d": {"naive": _naive, "im2col": _by_columns, "tiled": _tiled},
+    "conv2d": {"naive": _naive, "im2col": _by_columns, "tiled": _tiled, "direct": _direct},
     "conv2d_grad_x": {rung: _without_bias(transposed) for rung, transposed in _TRANSPOSED.items()},
     "conv2d_grad_w": {"naive": _grad_w_naive, "im2col": _grad_w_by_columns, "tiled": _grad_w_tiled},
     "conv_transpose2d": {rung: _with_output_padding(transposed) for rung, transposed in _TRANSPOSED.items()},
@@ -242,44 +293,66 @@ MANY_ROWS, LONG_SUMS = 128, 512
 """From so many channels and terms on, columns cost little beside the product, and the vendor's library is the fastest product."""
 
 
-def rung(rows: int, terms: int) -> str:
-    """Which rung computes ``rows`` channels of a group, each output a sum of ``terms``."""
+def rung(rows: int, terms: int, pixels: Pair, window: tuple[Pair, Pair, Pair]) -> str:
+    """Which rung computes ``rows`` channels of a group, each output a sum of ``terms``, on maps of so many pixels.
+
+    The window is its size, stride and dilation.
+    """
     if rows <= FEW_ROWS:
         return "naive"
+    if window == DIRECT and _fills_tiles(rows, *pixels):
+        return "direct"
     return "im2col" if rows >= MANY_ROWS and terms >= LONG_SUMS else "tiled"
 
 
-def transposed_rung(rows: int, outputs: int, kernel_size: Pair, stride: Pair) -> str:
+def _fills_tiles(rows: int, I: int, J: int) -> bool:
+    """Whether a map fills at least half of the direct rung's tiles."""
+    _, height = _direct_tile(rows)
+    in_tiles = ceil_div(I, height) * height * ceil_div(J, TILE_WIDTH) * TILE_WIDTH
+    return in_tiles <= 2 * I * J
+
+
+def transposed_rung(rows: int, outputs: int, pixels: Pair, window: tuple[Pair, Pair, Pair]) -> str:
     """The same for the gradient for x, which adds up ``outputs`` channels of gy at each position of the kernel.
 
     With a stride a pixel meets one position in stride_i x stride_j. The product with columns multiplies what is met and nothing
     else; the other rungs go through all positions and add up zeros, which is cheaper than columns for a few channels only.
     """
+    kernel_size, stride, _ = window
     if stride != (1, 1) and max(rows, outputs) > FEW_ROWS:
         return "im2col"
-    return rung(rows, outputs * kernel_size[0] * kernel_size[1])
+    return rung(rows, outputs * kernel_size[0] * kernel_size[1], pixels, window)
 
 
 def conv2d(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.corr2d"""
-    chosen = rung(w.shape[0] // groups, w[0].size)
+    chosen = _rung_of(x, w, b, stride, padding, dilation, groups)
     return VARIANTS["conv2d"][chosen](x, w, b, stride, padding, dilation, groups)
 
 
+def _rung_of(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> str:
+    pixels = shapes.conv2d(x, w, b, stride, padding, dilation, groups)[2:]
+    return rung(w.shape[0] // groups, w[0].size, pixels, (w.shape[2:], stride, dilation))
+
+
 def conv2d_relu(x, w, b, stride: Pair, padding: Pair, dilation: Pair, groups: int):
-    """eq: conv.corr2d_relu. A second launch; the rungs themselves know no ReLU."""
+    """eq: conv.corr2d_relu. The direct rung applies ReLU before it writes; after the others comes a second launch."""
+    if _rung_of(x, w, b, stride, padding, dilation, groups) == "direct":
+        return _direct(x, w, b, stride, padding, dilation, groups, rectified=True)
     return relu(conv2d(x, w, b, stride, padding, dilation, groups))
 
 
 def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.grad_x"""
-    chosen = transposed_rung(x_shape[1] // groups, w.shape[0] // groups, w.shape[2:], stride)
+    window = w.shape[2:], stride, dilation
+    chosen = transposed_rung(x_shape[1] // groups, w.shape[0] // groups, tuple(x_shape[2:]), window)
     return VARIANTS["conv2d_grad_x"][chosen](gy, w, x_shape, stride, padding, dilation, groups)
 
 
 def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
     """eq: conv.grad_w. Sums over pixels are long, and only the tiled rung shares them out: it takes few rows too."""
-    chosen = "im2col" if rung(w_shape[0] // groups, w_shape[1] * w_shape[2] * w_shape[3]) == "im2col" else "tiled"
+    terms = w_shape[1] * w_shape[2] * w_shape[3]
+    chosen = "im2col" if w_shape[0] // groups >= MANY_ROWS and terms >= LONG_SUMS else "tiled"
     return VARIANTS["conv2d_grad_w"][chosen](gy, x, w_shape, stride, padding, dilation, groups)
 
 
@@ -297,5 +370,6 @@ def conv2d_grad_b(gy):
 
 def conv_transpose2d(x, w, b, stride: Pair, padding: Pair, output_padding: Pair, dilation: Pair, groups: int):
     """eq: conv.transpose2d"""
-    chosen = transposed_rung(w.shape[1], w.shape[0] // groups, w.shape[2:], stride)
+    pixels = shapes.conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)[2:]
+    chosen = transposed_rung(w.shape[1], w.shape[0] // groups, pixels, (w.shape[2:], stride, dilation))
     return VARIANTS["conv_transpose2d"][chosen](x, w, b, stride, padding, output_padding, dilation, groups)

@@ -131,6 +131,13 @@ CONVOLUTIONS = {
     "from 65 channels": Convolution((1, 65, 3, 4), (2, 65, 2, 1)),
     "two channels of two pixels": Convolution((4, 2, 1, 2), (2, 2, 1, 1)),
     "two channels of one pixel": Convolution((5, 2, 1, 1), (2, 2, 1, 1), bias=False),
+    # around the direct rung's tiles: 16, 32 or 64 channels of 32 x 32, 16 or 8 pixels, 4 channels of x at a time
+    "3x3 on half a tile": Convolution((2, 5, 17, 32), (6, 5, 3, 3), padding=(1, 1)),
+    "3x3 on 33 x 35 pixels": Convolution((1, 4, 33, 37), (5, 4, 3, 3), padding=(1, 0)),
+    "3x3, 17 channels of 17 rows": Convolution((1, 3, 19, 31), (17, 3, 3, 3), padding=(0, 2), bias=False),
+    "3x3, 65 channels, grouped": Convolution((1, 10, 7, 9), (130, 5, 3, 3), padding=(2, 1), groups=2),
+    "3x3, from 65 channels": Convolution((1, 65, 9, 4), (7, 65, 3, 3), padding=(1, 1)),
+    "3x3 padded by more than a window": Convolution((1, 2, 5, 4), (3, 2, 3, 3), padding=(3, 4)),
     "a sum of nine parts": Convolution((10, 2, 23, 19), (3, 2, 3, 2), padding=(1, 1)),
 } | {f"width {width}": Convolution((1, 2, 5, width), (5, 2, 3, 3), padding=(1, 1)) for width in WIDTHS}
 
