@@ -404,7 +404,7 @@ __device__ void conv2d_direct(DirectTiles<OUTPUTS>& tiles, const real* x, const 
     int group = blockIdx.z, inputs = C / groups, outputs = O / groups;
     index n = blockIdx.x;
     int across = take(n, (all.J + TILE_WIDTH - 1) / TILE_WIDTH), down = take(n, (all.I + height - 1) / height);
-    Planes planes{x + (n * C + group * inputs) * H * W, H, W};
+    DirectInputs planes{x + (n * C + group * inputs) * H * W, H, W};
     DirectWeights weights{w + (index)group * inputs * outputs * POSITIONS, inputs, outputs, turned};
     DirectOutputs out = all;
     out.y += (n * O + group * outputs) * all.I * all.J;

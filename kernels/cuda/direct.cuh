@@ -41,7 +41,7 @@ struct DirectWeights {
 };
 
 // The group's first plane of H x W pixels; the others lie behind it.
-struct Planes {
+struct DirectInputs {
     const real* first;
     int H, W;
 };
@@ -75,7 +75,7 @@ struct DirectOutputs {
 
 // A warp takes a line of the tile: where it lies is worked out once for 36 pixels. The last four go to the first four lanes.
 template <int OUTPUTS>
-__device__ void load_image(DirectTiles<OUTPUTS>& tiles, const Planes& planes, int c0, int inputs, int u0, int v0) {
+__device__ void load_image(DirectTiles<OUTPUTS>& tiles, const DirectInputs& planes, int c0, int inputs, int u0, int v0) {
     const int rows = DirectTiles<OUTPUTS>::HEIGHT + KERNEL - 1;
     int lane = threadIdx.x % WARP, v = v0 + lane, rest = lane + WARP;
     bool inside = v >= 0 && v < planes.W, rest_inside = v + WARP >= 0 && v + WARP < planes.W;
@@ -101,7 +101,7 @@ __device__ void load_weights(DirectTiles<OUTPUTS>& tiles, const DirectWeights& w
 
 // The outputs o0 ... o0 + OUTPUTS - 1 at the pixels from (i0, j0) on; the window of pixel (0, 0) begins at (-padding_i, -padding_j).
 template <int OUTPUTS>
-__device__ void direct(DirectTiles<OUTPUTS>& tiles, const Planes& planes, const DirectWeights& weights, const DirectOutputs& out,
+__device__ void direct(DirectTiles<OUTPUTS>& tiles, const DirectInputs& planes, const DirectWeights& weights, const DirectOutputs& out,
                        int o0, int i0, int j0, int padding_i, int padding_j) {
     const int lines = DirectTiles<OUTPUTS>::HEIGHT / ROWS_EACH;
     int x = threadIdx.x % ABREAST, y = threadIdx.x / ABREAST % lines, group = threadIdx.x / (ABREAST * lines);
