@@ -1,6 +1,7 @@
 // The affine map: x (N, I), w (O, I), b (O,), y (N, O). The ladder:
 //
-//   cublas   The vendor's matrix product; only the bias is left to add.
+//   cublas   The vendor's matrix product; only the bias is left to add. That goes through y once more: cuBLAS adds to what is in y
+//            already, but then the bias has to be written there first, and read again.
 //   tiled    A product of our own, to be read: tiles in shared memory (product.cuh). The three products of forward and backward
 //            differ only in how far apart neighbours lie in memory, so one kernel with those distances computes all three.
 //
@@ -43,11 +44,17 @@ extern "C" __global__ void matmul_tiled(const real* a, index a_row, index a_colu
                 Column{Matrix{c, c_row, c_column}, 0, 0}, Rows{y, b, has_bias, columns}, a_tile, b_tile);
 }
 
-// y[n, o] += b[o]
+// y[n, o] += b[o], in packs where a row is made of whole ones.
 extern "C" __global__ void add_bias(const real* b, real* y, index total, int O) {
-    for (index k = thread_number(); k < total; k += thread_count()) {
-        index rest = k;
-        y[k] += b[take(rest, O)];
+    auto add = [](real y, real b) { return y + b; };
+    index wide = O % PACK == 0 && aligned(b, y) ? total / PACK : 0;
+    for (index i = thread_number(); i < wide; i += thread_count()) {
+        index rest = i;
+        packs(y)[i] = apply(add, packs(y)[i], packs(b)[take(rest, O / PACK)]);
+    }
+    for (index i = wide * PACK + thread_number(); i < total; i += thread_count()) {
+        index rest = i;
+        y[i] = add(y[i], b[take(rest, O)]);
     }
 }
 

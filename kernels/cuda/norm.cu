@@ -106,6 +106,7 @@ extern "C" __global__ void merge_moments(
     if (c >= C) return;
     parts += 3 * c;
     double pixels = 0, sum = 0, squares = 0;
+#pragma unroll 4
     for (index k = lane; k < count; k += WARP) {
         const double* part = parts + 3 * C * k;
         pixels += part[0];
@@ -113,6 +114,7 @@ extern "C" __global__ void merge_moments(
     }
     pixels = warp_sum(pixels);
     double centre = warp_sum(sum) / pixels;
+#pragma unroll 4
     for (index k = lane; k < count; k += WARP) {
         const double* part = parts + 3 * C * k;
         squares += part[2] + part[0] * (part[1] - centre) * (part[1] - centre);
