@@ -8,6 +8,9 @@ ANY_SHARER = "all threads of a column may add up what they share"
 BEYOND = "one number beyond a thread's own array, which the emulator does not watch; nobody reads it"
 ANY_FLAG = "any number but 0 says that there are strays"
 GATHERED = "planes without strays are gathered as well: the same numbers, more slowly"
+MORE_REGISTERS = (
+    "a row of so many values is kept in more registers than it takes, or read where it lies: the same numbers"
+)
 OVERWRITTEN = "a value to begin with, which is replaced before it is used"
 NOT_USED = "the branch in which it is used is another"
 ONE_BY_ONE = "never true, so that outputs are written one by one: the same numbers, more slowly"
@@ -59,8 +62,23 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("common.cuh", "InPlanes", BEYOND): [
         "for (int p = 0; p <= PLANES; ++p) {",
-        "for (int p = 0; p <= PLANES; ++p) value[p] += share * more.value[p];",
         "for (int p = 0; p <= PLANES; ++p)",
+    ],
+    ("common.cuh", "Registers", BEYOND): [
+        "for (int k = 0; k <= N; ++k)",
+    ],
+    ("common.cuh", "in_registers", MORE_REGISTERS): [
+        "if (K < KEPT / 4)",
+        "if (K <= KEPT / (4 + 1))",
+        "f(Registers<KEPT * 4>(row, step, K));",
+        "f(Registers<KEPT / (4 - 1)>(row, step, K));",
+        "else if (K < KEPT / 2)",
+        "else if (K <= KEPT / (2 + 1))",
+        "f(Registers<KEPT * 2>(row, step, K));",
+        "f(Registers<KEPT / (2 - 1)>(row, step, K));",
+    ],
+    ("common.cuh", "with_row", MORE_REGISTERS): [
+        "if (K < KEPT)",
     ],
     ("common.cuh", "maximum_of", EQUAL_EITHER_WAY): [
         "row.fold([&](real value) { m = value >= m ? value : m; });",
