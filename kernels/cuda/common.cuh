@@ -260,9 +260,10 @@ struct InPlanes {
 
     // out (planes, pixels), at this pixel
     __device__ void store(T* out, const Planes& planes, index pixels, index pixel) const {
+        out += planes.first * pixels + pixel;
 #pragma unroll
-        for (int p = 0; p < PLANES; ++p)
-            if (p < planes.count) out[(planes.first + p) * pixels + pixel] = value[p];
+        for (int p = 0; p < PLANES; ++p, out += pixels)
+            if (p < planes.count) *out = value[p];
     }
 };
 

@@ -12,6 +12,10 @@ THREADS = 256
 MOST_BLOCKS = 4096
 """A grid-stride loop needs no more: it keeps every multiprocessor of a large GPU busy many times over."""
 
+ROOM = 2048
+"""Blocks that fill a large GPU. Where there is more work, a thread that takes several pixels works out only once what is the same
+for all of them."""
+
 MOST_COLUMNS = 2**31 - 1
 """Where the first side of a grid ends."""
 
@@ -51,8 +55,8 @@ def over_planes(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:
 
 def through_planes(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:
     """Grid and block where each pixel has a thread for every PLANES planes."""
-    threads = min(THREADS, WARP * ceil_div(pixels, WARP))
-    return (ceil_div(planes, PLANES), min(MOST_ROWS, ceil_div(pixels, threads))), (threads,)
+    threads, groups = min(THREADS, WARP * ceil_div(pixels, WARP)), ceil_div(planes, PLANES)
+    return (groups, min(MOST_ROWS, ceil_div(pixels, threads), max(1, ROOM // groups))), (threads,)
 
 
 def summing(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:

@@ -154,8 +154,8 @@ __device__ inline void find_spans(int size, int count, const int* low, const int
 
 // Windows of H/I x W/J pixels side by side; the pixels that are left over belong to the last ones.
 struct Cells {
-    int W, R, S, I, J;
-    __device__ index with(int pixel) const {
+    unsigned W, R, S, I, J;
+    __device__ index with(unsigned pixel) const {
         return (index)min(pixel / W / R, I - 1) * J + min(pixel % W / S, J - 1);
     }
 };
@@ -167,9 +167,9 @@ extern "C" __global__ void scatter_cells(
     Planes planes(all_planes);
     Walk walk = over_plane();
     index windows = (index)I * J, pixels = (index)H * W;
-    Cells cells = {W, H / I, W / J, I, J};
+    Cells cells = {(unsigned)W, (unsigned)(H / I), (unsigned)(W / J), (unsigned)I, (unsigned)J};
     for (index k = walk.first; k < pixels; k += walk.step) {
-        index window = cells.with((int)k);
+        index window = cells.with((unsigned)k);
         InPlanes<int> named;
         InPlanes<real> value;
         named.load(planes, indices + window, windows);
