@@ -3,9 +3,9 @@
 These are no primitives, for every array module has them; the tape asks the backend for them (``minseg.backend``). Large arrays of
 floats are worth waking the threads for; whatever else comes is left to NumPy.
 
-The matrix product is BLAS's, on one of its threads. It would bring several of its own, which go on spinning for a while after each
-product: Numba's find the cores taken then, and all wait for the last of them. With two of each on two cores a transformer trains
-three times slower than with one of BLAS's.
+Small matrix products, and those of integers, are BLAS's, on one of its threads. It would bring several of its own, which go on
+spinning for a while after each product: Numba's find the cores taken then, and all wait for the last of them. With two of each on
+two cores a transformer trains three times slower than with one of BLAS's. Large products are our own (matmul.py), on all threads.
 """
 
 import math
@@ -20,9 +20,13 @@ from threadpoolctl import ThreadpoolController
 from minseg.kernels import memory
 from minseg.kernels.cpu.activation import elementwise
 from minseg.kernels.cpu.jit import CHUNK, chunks, parallel_kernel
+from minseg.kernels.cpu.matmul import multiply_matrices
 
 ROW = 1024
 """Elements that must lie side by side for a copy by rows to be worth it."""
+
+MULTIPLICATIONS = 1 << 18
+"""A matrix product with more than these is worth waking the threads for."""
 
 
 @parallel_kernel
@@ -90,5 +94,12 @@ def _blas() -> ThreadpoolController:
 
 def matmul(a, b):
     """a @ b. What runs on BLAS before and afterwards has as many threads as ever."""
+    if a.ndim > 1 and b.ndim > 1 and a.dtype == b.dtype and a.dtype in (np.float32, np.float64):
+        (M, K), J = a.shape[-2:], b.shape[-1]
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+        if math.prod(batch) * M * K * J > MULTIPLICATIONS:
+            a, b = np.broadcast_to(a, (*batch, M, K)), np.broadcast_to(b, (*batch, K, J))
+            # b is packed: of two long matrices whose product is small, the smaller one
+            return multiply_matrices(b.mT, a.mT).mT if K > J > M else multiply_matrices(a, b)
     with _blas().limit(limits=1, user_api="blas"):
         return a @ b

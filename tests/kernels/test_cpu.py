@@ -13,7 +13,20 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import minseg
 from minseg import backend
 from minseg.errors import Unsupported
-from minseg.kernels.cpu import activation, arrays, elementary, linear, loss, norm, optim, pool, resample, softmax
+from minseg.kernels import memory
+from minseg.kernels.cpu import (
+    activation,
+    arrays,
+    elementary,
+    linear,
+    loss,
+    matmul,
+    norm,
+    optim,
+    pool,
+    resample,
+    softmax,
+)
 from minseg.testing.conformance import as_tuple, conform
 
 
@@ -124,10 +137,17 @@ for name, position in (("rmsprop_update", 2), ("adam_update", 3)):
     CALLS[name][1][position][:] **= 2  # v is never negative
 
 
-@pytest.mark.parametrize("name", CALLS)
+MATRICES = {
+    "a stack": (normal(2, 70, 90), normal(2, 90, 37)),
+    "long sums": (normal(20, 9000), normal(9000, 37)),
+    "many columns": (normal(9, 40), normal(40, 3000)),
+}
+
+
+@pytest.mark.parametrize("name", [*CALLS, *MATRICES])
 def test_bits_do_not_depend_on_the_number_of_threads(name):
-    module, args = CALLS[name]
-    kernel = getattr(module, name)
+    module, args = CALLS[name] if name in CALLS else (matmul, MATRICES[name])
+    kernel = getattr(module, name if name in CALLS else "multiply_matrices")
     most = numba.get_num_threads()
     several = kernel(*args)
     numba.set_num_threads(1)
@@ -145,7 +165,7 @@ def test_planes_of_several_chunks_conform(name):
     conform(name, getattr(module, name), args)
 
 
-def test_a_matrix_product_runs_on_one_thread_of_blas_and_leaves_the_others_as_they_were():
+def test_a_small_matrix_product_runs_on_one_thread_of_blas_and_leaves_the_others_as_they_were():
     """Whatever the user has set: NumPy's own products keep their threads."""
     seen = []
 
@@ -163,6 +183,63 @@ def test_a_matrix_product_runs_on_one_thread_of_blas_and_leaves_the_others_as_th
         assert seen == [(np.matmul, {1})]
         assert blas_threads() == {2}
     np.testing.assert_allclose(product, a.astype(np.float64) @ a, rtol=1e-4, atol=1e-4)
+
+
+def matrices(*shape, layout: str, dtype):
+    """Stacks (..., rows, columns) whose numbers lie in memory by rows, by columns, apart, backwards; or one matrix, repeated."""
+    x = normal(*shape).astype(dtype)
+    match layout:
+        case "rows":
+            return x
+        case "columns":
+            return x.swapaxes(-1, -2).copy().swapaxes(-1, -2)
+        case "apart":
+            return np.repeat(np.repeat(x, 2, axis=-1), 2, axis=-2)[..., ::2, ::2]
+        case "backwards":
+            return x[..., ::-1, ::-1]
+        case "heads":  # rows and the axis before them have changed places
+            return np.moveaxis(np.moveaxis(x, -2, 0).copy(), 0, -2)
+        case "repeated":
+            return np.broadcast_to(x[(0,) * (x.ndim - 2)], shape)
+
+
+LAYOUTS = "rows", "columns", "apart", "backwards", "heads", "repeated"
+PRODUCTS = [
+    (1, 300, 1),
+    (7, 40, 33),
+    (8, 33, 16),
+    (9, 1, 49),
+    (17, 520, 48),
+    (3, 4500, 5),
+    (20, 4200, 96),
+    (300, 17, 35),
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_matrix_products_however_they_lie(layout, dtype):
+    """One row and one column, a row more than a tile, columns that fill vectors and do not, long sums; within rounding."""
+    for count, (M, K, J) in enumerate(PRODUCTS):
+        for batch in ((), (3, 2)):
+            a = matrices(*batch, M, K, layout=layout, dtype=dtype)
+            b = matrices(*batch, K, J, layout=LAYOUTS[count % len(LAYOUTS)], dtype=dtype)
+            bias = normal(J).astype(dtype) if count % 2 else None
+            exact = a.astype(np.float64) @ b.astype(np.float64) + (0 if bias is None else bias)
+            reach = np.abs(a).astype(np.float64) @ np.abs(b) + (0 if bias is None else np.abs(bias))
+            with memory.poisoned():
+                y = matmul.multiply_matrices(a, b, bias)
+            assert y.dtype == dtype
+            assert y.shape == exact.shape
+            assert (np.abs(y - exact) <= 4 * np.sqrt(K + 1) * np.finfo(dtype).eps / 2 * reach).all()
+
+
+@pytest.mark.parametrize(("a", "b"), [((2, 1, 90, 70), (3, 70, 80)), ((40, 3000), (3000, 60)), ((9000, 40), (40, 5))])
+def test_large_products_broadcast_and_leave_blas_alone(a, b, monkeypatch):
+    a, b = normal(*a), normal(*b)
+    expected = a.astype(np.float64) @ b
+    monkeypatch.setattr(arrays, "_blas", None)
+    np.testing.assert_allclose(backend.get("numba").matmul(a, b), expected, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["numpy", "numba"])

@@ -1,0 +1,202 @@
+"""Matrix products in Numba, out = a b + bias: single ones and stacks of them, however rows and columns lie in memory.
+
+Not BLAS: its threads would spin beside Numba's, and one of them leaves the other cores idle. Here b is packed, a panel of
+neighbouring columns at a time, and tiles of sums stay in registers (product.py).
+
+Both gradients of a linear map, and four of the six products of attention, read a matrix turned. So rows and columns are steps in
+memory here, and no case is another's copy. Few outputs of long sums are no exception either: the terms are shared out, too.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import prange
+
+from minseg.kernels import memory
+from minseg.kernels.cpu.jit import kernel, parallel_kernel
+from minseg.kernels.cpu.product import ONE, ROWS, ROWS_OF_ONE, ROWS_OF_THREE, ROWS_OF_TWO, THREE, TWO, VECTORS, tile
+from minseg.kernels.cpu.simd import (
+    LANES,
+    load,
+    load_each,
+    load_grid,
+    peek,
+    pointer,
+    poke,
+    store,
+    store_each,
+    store_grid,
+    turned,
+)
+
+DEPTH = 512  # terms that are added up in registers: so many rows of a panel stay in the L2 cache
+SHARE = 256  # rows of the result that a job makes at most, each from the same panel, ...
+JOBS = 16  # ... and wanted are at least so many jobs, whatever the number of threads, ...
+LEAST = 2 * ROWS  # ... unless shares become so small that packing the panel takes as long as the product
+TERMS = 2048  # no part of the sums has fewer terms
+
+SQUARE = (0,) * LANES
+
+
+# -------------------------------------------------------------------------------------------------- a panel of b's columns
+
+
+@kernel
+def _pack_rows(b, at, down, depth, count, width, panel):
+    """panel[k, j] = b[at + k down + j] for k < depth and j < count; 0 for the other j < width."""
+    for k in range(depth):
+        to, row = k * width, at + k * down
+        whole = count // LANES * LANES
+        for j in range(0, whole, LANES):
+            store(panel, to + j, load(b, row + j))
+        for j in range(whole, width):
+            poke(panel, to + j, peek(b, row + j) if j < count else 0)
+
+
+@kernel
+def _pack_columns(b, at, along, depth, count, width, panel):
+    """panel[k, j] = b[at + k + j along], a square of LANES numbers at a time."""
+    squares = depth // LANES * LANES
+    for j in range(0, width, LANES):
+        column = at + j * along
+        whole = squares if j + LANES <= count else 0
+        for k in range(0, whole, LANES):
+            store_each(panel, k * width + j, width, turned(load_each(b, column + k, along, SQUARE)))
+        for k in range(whole, depth):
+            for lane in range(LANES):
+                poke(panel, k * width + j + lane, peek(b, column + lane * along + k) if j + lane < count else 0)
+
+
+# ------------------------------------------------------------------------------------------------------------ the product
+
+
+@kernel
+def _add_tile(a, at, down, along, panel, offset, depth, length, before, start, pace, out, to, step):
+    """out[to + m step + j] = before[start + m pace + j] + sum_k a[at + m down + k along] panel[k, j] for ROWS m and j < length.
+
+    The length is rounded up to whole vectors, three at most.
+    """
+    if length > 2 * LANES:
+        sums = load_grid(before, start, pace, ROWS_OF_THREE, THREE)
+        store_grid(out, to, step, tile(a, at, down, along, panel, 0, offset, 0, depth, sums, THREE), THREE)
+    elif length > LANES:
+        sums = load_grid(before, start, pace, ROWS_OF_TWO, TWO)
+        store_grid(out, to, step, tile(a, at, down, along, panel, 0, offset, 0, depth, sums, TWO), TWO)
+    else:
+        sums = load_grid(before, start, pace, ROWS_OF_ONE, ONE)
+        store_grid(out, to, step, tile(a, at, down, along, panel, 0, offset, 0, depth, sums, ONE), ONE)
+
+
+@kernel
+def _copy_block(source, at, pace, rows, count, target, to, step):
+    """target[to + m step + j] = source[at + m pace + j] for m < rows and j < count."""
+    for m in range(rows):
+        for j in range(count):
+            poke(target, to + m * step + j, peek(source, at + m * pace + j))
+
+
+class Stack(NamedTuple):
+    """Matrices: where each begins among the numbers, and how far it is from a row to the next and from a column to the next."""
+
+    numbers: np.ndarray
+    starts: np.ndarray
+    down: int
+    along: int
+
+
+@kernel
+def _add_share(a, b, s, k, end, top, bottom, last, bias, first, count, width, offset, panel, part, out, to, J):
+    """Rows top ... bottom - 1 and columns first ... first + count - 1 of product s, whose number (0, 0) is out[to].
+
+    Only the terms k ... end - 1. ``last`` is the last row of a, which has ROWS of them at least: a tile does not read on beyond it,
+    but makes some rows again.
+    """
+    left, right, out = pointer(a.numbers), pointer(b.numbers), pointer(out)
+    offset, panel, part = pointer(offset), pointer(panel), pointer(part)
+    before, start, pace = pointer(bias), first, 0  # every row begins with the bias
+    for k0 in range(k, end, DEPTH):
+        depth = min(DEPTH, end - k0)
+        b_at = b.starts[s] + k0 * b.down + first * b.along
+        if b.along == 1:
+            _pack_rows(right, b_at, b.down, depth, count, width, panel)
+        else:
+            _pack_columns(right, b_at, b.along, depth, count, width, panel)
+        for m in range(top, bottom, ROWS):
+            again = m - min(m, last + 1 - ROWS)
+            at, goal = a.starts[s] + (m - again) * a.down + k0 * a.along, to + m * J + first
+            if k0 > k:
+                before, start, pace = out, goal, J
+            if again == 0 and count % LANES == 0 and m + ROWS <= bottom:
+                _add_tile(left, at, a.down, a.along, panel, offset, depth, count, before, start, pace, out, goal, J)
+            else:
+                rows, new = min(bottom, m + ROWS) - m, again * width
+                _copy_block(before, start, pace, rows, count, part, new, width)
+                _add_tile(left, at, a.down, a.along, panel, offset, depth, count, part, 0, width, part, 0, width)
+                _copy_block(part, new, width, rows, count, out, goal, J)
+
+
+@parallel_kernel
+def _multiply(a, b, K, last, bias, share, width, offset, out):
+    """out[part, s, m, j] = bias[j] + the sum of a[s, m, k] b[s, k, j] over one part of the k, for each matrix s of the stack."""
+    parts, stack, M, J = out.shape
+    shares, panels = (M + share - 1) // share, (J + width - 1) // width
+    flat = out.reshape(-1)
+    for index in prange(parts * stack * panels * shares):
+        job = np.int64(index)
+        matrix, first, top = job // shares // panels, job // shares % panels * width, job % shares * share
+        part, s = matrix // stack, matrix % stack
+        k, end, bottom, count = K * part // parts, K * (part + 1) // parts, min(M, top + share), min(width, J - first)
+        panel, block = np.empty(len(offset) * width, out.dtype), np.empty(ROWS * width, out.dtype)
+        to = matrix * M * J
+        _add_share(
+            a, b, s, k, end, top, bottom, last, bias[part], first, count, width, offset, panel, block, flat, to, J
+        )  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------------------- the choice
+
+
+def even(total: int, most: int) -> int:
+    """The size of equal pieces, none above ``most``."""
+    return -(-total // -(-total // most))
+
+
+def _stack(matrices) -> Stack:
+    """Matrices (..., rows, columns) with any steps between them, or without any: a matrix that is repeated."""
+    size = matrices.itemsize
+    *batch, down, along = (stride // size for stride in matrices.strides)
+    starts = np.zeros((), np.int64)
+    for count, stride in zip(matrices.shape, batch):
+        starts = starts[..., None] + np.arange(count) * stride
+    reach = 1 + sum((count - 1) * stride // size for count, stride in zip(matrices.shape, matrices.strides))
+    numbers = np.lib.stride_tricks.as_strided(matrices, (reach,), (size,), writeable=False)
+    return Stack(numbers, starts.reshape(-1), down, along)
+
+
+def _steps_forwards(matrices) -> bool:
+    """Whether ``_stack`` can say where they lie."""
+    return all(stride >= 0 and stride % matrices.itemsize == 0 for stride in matrices.strides)
+
+
+def multiply_matrices(a, b, bias=None):
+    """a b + bias for stacks a (..., M, K), b (..., K, J), with the same axes before the last two, and one bias (J,)."""
+    (*batch, M, K), J = a.shape, b.shape[-1]
+    if M < ROWS:  # a tile reads as many rows
+        a = np.concatenate([a, np.zeros((*batch, ROWS - M, K), a.dtype)], axis=-2)
+    if not _steps_forwards(a):
+        a = a.copy()
+    if not _steps_forwards(b) or b.itemsize not in b.strides[-2:]:
+        b = b.copy()
+    stack, panels = math.prod(batch), -(-J // (VECTORS * LANES))
+    width = even(-(-J // LANES), VECTORS) * LANES
+    jobs = stack * panels * -(-M // SHARE)
+    parts = max(1, min(K // TERMS, -(-JOBS // jobs)))
+    share = max(LEAST, min(SHARE, -(-M * stack * panels * parts // (JOBS * ROWS)) * ROWS))
+    start = np.zeros((parts, panels * width), a.dtype)
+    if bias is not None:
+        start[0, :J] = bias
+    out = memory.empty((parts, *batch, M, J), a.dtype)
+    offset = np.arange(min(K, DEPTH)) * width
+    _multiply(_stack(a), _stack(b), K, max(M, ROWS) - 1, start, share, width, offset, out.reshape(parts, stack, M, J))
+    return out[0] if parts == 1 else out.sum(axis=0)
