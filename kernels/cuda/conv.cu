@@ -13,10 +13,11 @@
 //            but y. Three tile heights, for 16, 32 and 64 output channels: a tile higher than there are channels adds up zeros.
 //   direct   For 3x3 kernels with stride 1, straight from a tile of the image in shared memory (direct.cuh). Gained: a pixel is loaded
 //            once for all nine kernel positions, where the product loads it nine times and works out each time where it lies.
+//            The gradient for x is the same convolution with turned kernels.
 //
 // All of them divide (n, o, i, j) out of flat indices: threads next to each other compute pixels next to each other, so a warp's
-// reads and writes lie side by side. The gradient for w sums over all pixels of all images, but has few outputs: the tiled kernel
-// gives each of several blocks a part of the sum, and sum_parts adds the parts in order. So the bits are the same each time, which
+// reads and writes lie side by side. The gradient for w sums over all pixels of all images, but has few outputs: the last two rungs
+// give each of many blocks a part of the sum, and sum_parts adds the parts in order. So the bits are the same each time, which
 // they would not be with atomicAdd.
 #include "direct.cuh"
 #include "product.cuh"
@@ -404,13 +405,13 @@ __device__ void conv2d_direct(DirectTiles<OUTPUTS>& tiles, const real* x, const 
     int group = blockIdx.z, inputs = C / groups, outputs = O / groups;
     index n = blockIdx.x;
     int across = take(n, (all.J + TILE_WIDTH - 1) / TILE_WIDTH), down = take(n, (all.I + height - 1) / height);
-    DirectInputs planes{x + (n * C + group * inputs) * H * W, H, W};
+    DirectInputs in{x + (n * C + group * inputs) * H * W, inputs, H, W};
     DirectWeights weights{w + (index)group * inputs * outputs * POSITIONS, inputs, outputs, turned};
     DirectOutputs out = all;
     out.y += (n * O + group * outputs) * all.I * all.J;
     out.b += group * outputs;
     out.outputs = outputs;
-    direct<OUTPUTS>(tiles, planes, weights, out, OUTPUTS * blockIdx.y, height * down, TILE_WIDTH * across, padding_i, padding_j);
+    direct<OUTPUTS>(tiles, in, weights, out, OUTPUTS * blockIdx.y, height * down, TILE_WIDTH * across, padding_i, padding_j);
 }
 
 // eq: conv.corr2d, conv.corr2d_relu, conv.grad_x, conv.transpose2d
@@ -425,3 +426,31 @@ __device__ void conv2d_direct(DirectTiles<OUTPUTS>& tiles, const real* x, const 
 CONV2D_DIRECT(16)
 CONV2D_DIRECT(32)
 CONV2D_DIRECT(64)
+
+// sums[part, group, o, c, p, q]: part z of the tiles of pixels of all images. blockIdx.x is the tile of input channels.  eq: conv.grad_w
+extern "C" __global__ void __launch_bounds__(DIRECT_THREADS, DIRECT_BLOCKS)
+    conv2d_grad_w_direct(const real* gy, const real* x, real* sums, int N, int parts, int C, int O, int groups, int H, int W, int I,
+                         int J, int padding_i, int padding_j) {
+    __shared__ GradientTiles tiles;
+    int group = blockIdx.z % groups, part = blockIdx.z / groups, inputs = C / groups, outputs = O / groups;
+    int across = (J + TILE_WIDTH - 1) / TILE_WIDTH, down = (I + GRADIENT_ROWS - 1) / GRADIENT_ROWS;
+    index count = (index)N * down * across, end = count * (part + 1) / parts;
+    int c0 = PAIR_SIDE * blockIdx.x, o0 = PAIR_SIDE * blockIdx.y;
+    real found[OUTPUTS_EACH][POSITIONS] = {};
+    for (index tile = count * part / parts; tile < end; ++tile) {
+        index n = tile;
+        int j0 = TILE_WIDTH * take(n, across), i0 = GRADIENT_ROWS * take(n, down);
+        DirectInputs pixels{x + (n * C + group * inputs) * H * W, inputs, H, W};
+        DirectInputs gradients{gy + (n * O + group * outputs) * I * J, outputs, I, J};
+        load_lines<PAIR_SIDE, X_LINES, PITCH, X_PITCH>(tiles.x, pixels, c0, i0 - padding_i, j0 - padding_j);
+        load_lines<PAIR_SIDE, GRADIENT_ROWS, TILE_WIDTH, GRADIENT_ROWS * TILE_WIDTH>(tiles.gy[0][0], gradients, o0, i0, j0);
+        __syncthreads();
+        add_tile(tiles, found);
+        __syncthreads();  // the next pieces overwrite these
+    }
+    add_warps(tiles.x, found);
+    for (int e = threadIdx.x; e < PAIR_SIDE * PAIR_SIDE * POSITIONS; e += DIRECT_THREADS) {
+        int k = e % POSITIONS, c = c0 + e / POSITIONS % PAIR_SIDE, o = o0 + e / (POSITIONS * PAIR_SIDE);
+        if (c < inputs && o < outputs) sums[(((index)blockIdx.z * outputs + o) * inputs + c) * POSITIONS + k] = tiles.x[e];
+    }
+}

@@ -18,6 +18,8 @@ DIRECT = ((3, 3), (1, 1), (1, 1))
 """Kernel, stride and dilation of what direct.cuh computes, ..."""
 DIRECT_THREADS, TILE_WIDTH, DIRECT_SUMS = 256, 32, 256 * 64
 """... its threads, pixels across and sums of a block."""
+PAIR_SIDE, GRADIENT_ROWS = 16, 8
+"""Output and input channels of a block, and rows of its tiles, in the gradient for w (doubles have half the rows)."""
 COLUMN_BYTES = 256 << 20
 """im2col's columns may take so much memory; images beyond that go one lot after the other."""
 BLOCKS = 1024
@@ -251,6 +253,20 @@ def _transposed_direct(gy, w, b, x_shape: Shape, stride: Pair, padding: Pair, di
     return _launch_direct(gy, w, b, gx, True, False, (2 - padding[0], 2 - padding[1]), groups)
 
 
+def _grad_w_direct(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
+    _expect_direct("conv2d_grad_w", w_shape[2:], stride, dilation)
+    device = device_of(gy)
+    (N, O, I, J), (_, C, H, W) = gy.shape, x.shape
+    gw = device.empty(tuple(w_shape), gy.dtype)
+    across, down = ceil_div(w_shape[1], PAIR_SIDE), ceil_div(O // groups, PAIR_SIDE)
+    parts = _parts(N * I * J, across * down, groups)
+    grid = across, down, groups * parts
+    sums = device.empty((parts, *w_shape), gy.dtype)
+    sizes = map(np.int32, (N, parts, C, O, groups, H, W, I, J, *padding))
+    device.launch("conv", "conv2d_grad_w_direct", gy.dtype, grid, (DIRECT_THREADS,), gy, x, sums, *sizes)
+    return _sum_of_parts(sums, gw)
+
+
 # -------------------------------------------------------------------------------------------------------------- the choice
 
 
@@ -283,7 +299,12 @@ _TRANSPOSED = {
 VARIANTS = {
     "conv2d": {"naive": _naive, "im2col": _by_columns, "tiled": _tiled, "direct": _direct},
     "conv2d_grad_x": {rung: _without_bias(transposed) for rung, transposed in _TRANSPOSED.items()},
-    "conv2d_grad_w": {"naive": _grad_w_naive, "im2col": _grad_w_by_columns, "tiled": _grad_w_tiled},
+    "conv2d_grad_w": {
+        "naive": _grad_w_naive,
+        "im2col": _grad_w_by_columns,
+        "tiled": _grad_w_tiled,
+        "direct": _grad_w_direct,
+    },
     "conv_transpose2d": {rung: _with_output_padding(transposed) for rung, transposed in _TRANSPOSED.items()},
 }
 
@@ -300,14 +321,13 @@ def rung(rows: int, terms: int, pixels: Pair, window: tuple[Pair, Pair, Pair]) -
     """
     if rows <= FEW_ROWS:
         return "naive"
-    if window == DIRECT and _fills_tiles(rows, *pixels):
+    if window == DIRECT and _fills_tiles(*pixels, _direct_tile(rows)[1]):
         return "direct"
     return "im2col" if rows >= MANY_ROWS and terms >= LONG_SUMS else "tiled"
 
 
-def _fills_tiles(rows: int, I: int, J: int) -> bool:
+def _fills_tiles(I: int, J: int, height: int) -> bool:
     """Whether a map fills at least half of the direct rung's tiles."""
-    _, height = _direct_tile(rows)
     in_tiles = ceil_div(I, height) * height * ceil_div(J, TILE_WIDTH) * TILE_WIDTH
     return in_tiles <= 2 * I * J
 
@@ -350,10 +370,18 @@ def conv2d_grad_x(gy, w, x_shape: Shape, stride: Pair, padding: Pair, dilation: 
 
 
 def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int):
-    """eq: conv.grad_w. Sums over pixels are long, and only the tiled rung shares them out: it takes few rows too."""
-    terms = w_shape[1] * w_shape[2] * w_shape[3]
-    chosen = "im2col" if w_shape[0] // groups >= MANY_ROWS and terms >= LONG_SUMS else "tiled"
+    """eq: conv.grad_w"""
+    chosen = grad_w_rung(w_shape[0] // groups, gy.shape[2:], w_shape, stride, dilation)
     return VARIANTS["conv2d_grad_w"][chosen](gy, x, w_shape, stride, padding, dilation, groups)
+
+
+def grad_w_rung(rows: int, pixels: Pair, w_shape: Shape, stride: Pair, dilation: Pair) -> str:
+    """Which rung computes the gradient for w. Sums over pixels are long: only two rungs share them out, and take few rows too."""
+    _, channels, *kernel_size = w_shape
+    if (tuple(kernel_size), stride, dilation) == DIRECT and _fills_tiles(*pixels, GRADIENT_ROWS):
+        return "direct"
+    terms = channels * kernel_size[0] * kernel_size[1]
+    return "im2col" if rows >= MANY_ROWS and terms >= LONG_SUMS else "tiled"
 
 
 def conv2d_grad_b(gy):

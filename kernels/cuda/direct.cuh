@@ -40,10 +40,10 @@ struct DirectWeights {
     }
 };
 
-// The group's first plane of H x W pixels; the others lie behind it.
+// So many channels of H x W pixels.
 struct DirectInputs {
     const real* first;
-    int H, W;
+    int channels, H, W;
 };
 
 // Where the sums go: channel o of `outputs`, each I x J.
@@ -73,19 +73,26 @@ struct DirectOutputs {
     }
 };
 
-// A warp takes a line of the tile: where it lies is worked out once for 36 pixels. The last four go to the first four lanes.
-template <int OUTPUTS>
-__device__ void load_image(DirectTiles<OUTPUTS>& tiles, const DirectInputs& planes, int c0, int inputs, int u0, int v0) {
-    const int rows = DirectTiles<OUTPUTS>::HEIGHT + KERNEL - 1;
-    int lane = threadIdx.x % WARP, v = v0 + lane, rest = lane + WARP;
-    bool inside = v >= 0 && v < planes.W, rest_inside = v + WARP >= 0 && v + WARP < planes.W;
+// Load CHANNELS x ROWS lines of WIDTH pixels, from pixel (u0, v0) of channel c0 on, 0 where there is none. A line lies PITCH behind
+// the one above it, a channel CHANNEL_PITCH behind the one before. A warp stays with its channel and goes down its lines, so where a
+// line lies is an addition. Of a line longer than a warp, the first lanes load the rest.
+template <int CHANNELS, int ROWS, int WIDTH, int CHANNEL_PITCH>
+__device__ void load_lines(real* tile, const DirectInputs& in, int c0, int u0, int v0) {
+    const int warps = DIRECT_THREADS / WARP, sharers = CHANNELS < warps ? warps / CHANNELS : 1;
+    int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, v = v0 + lane;
+    bool inside = v >= 0 && v < in.W, rest_inside = v + WARP >= 0 && v + WARP < in.W;
+    for (int c = warp % CHANNELS; c < CHANNELS; c += warps) {
+        int row = warp / CHANNELS % sharers;
+        const real* line = in.first + ((index)(c0 + c) * in.H + u0 + row) * in.W + v;
+        real* place = tile + c * CHANNEL_PITCH + row * WIDTH + lane;
 #pragma unroll 4
-    for (int line = threadIdx.x / WARP; line < DEEP * rows; line += DIRECT_THREADS / WARP) {
-        int row = line % rows, c = line / rows, u = u0 + row;
-        bool there = c0 + c < inputs && u >= 0 && u < planes.H;
-        const real* first = planes.first + ((index)(c0 + c) * planes.H + u) * planes.W + v;
-        tiles.x[c][row][lane] = there && inside ? first[0] : real(0);
-        if (rest < PITCH) tiles.x[c][row][rest] = there && rest_inside ? first[WARP] : real(0);
+        for (; row < ROWS; row += sharers) {
+            bool there = c0 + c < in.channels && u0 + row >= 0 && u0 + row < in.H;
+            place[0] = there && inside ? line[0] : real(0);
+            if (lane + WARP < WIDTH) place[WARP] = there && rest_inside ? line[WARP] : real(0);
+            line += sharers * in.W;
+            place += sharers * WIDTH;
+        }
     }
 }
 
@@ -101,14 +108,14 @@ __device__ void load_weights(DirectTiles<OUTPUTS>& tiles, const DirectWeights& w
 
 // The outputs o0 ... o0 + OUTPUTS - 1 at the pixels from (i0, j0) on; the window of pixel (0, 0) begins at (-padding_i, -padding_j).
 template <int OUTPUTS>
-__device__ void direct(DirectTiles<OUTPUTS>& tiles, const DirectInputs& planes, const DirectWeights& weights, const DirectOutputs& out,
+__device__ void direct(DirectTiles<OUTPUTS>& tiles, const DirectInputs& in, const DirectWeights& weights, const DirectOutputs& out,
                        int o0, int i0, int j0, int padding_i, int padding_j) {
-    const int lines = DirectTiles<OUTPUTS>::HEIGHT / ROWS_EACH;
+    const int rows = DirectTiles<OUTPUTS>::HEIGHT + KERNEL - 1, lines = DirectTiles<OUTPUTS>::HEIGHT / ROWS_EACH;
     int x = threadIdx.x % ABREAST, y = threadIdx.x / ABREAST % lines, group = threadIdx.x / (ABREAST * lines);
     real sums[OUTPUTS_EACH][ROWS_EACH][PIXELS_EACH] = {};
 
-    for (int c0 = 0; c0 < weights.inputs; c0 += DEEP) {
-        load_image<OUTPUTS>(tiles, planes, c0, weights.inputs, i0 - padding_i, j0 - padding_j);
+    for (int c0 = 0; c0 < in.channels; c0 += DEEP) {
+        load_lines<DEEP, rows, PITCH, rows * PITCH>(tiles.x[0][0], in, c0, i0 - padding_i, j0 - padding_j);
         load_weights<OUTPUTS>(tiles, weights, c0, o0);
         __syncthreads();
 #pragma unroll 1
@@ -135,4 +142,56 @@ __device__ void direct(DirectTiles<OUTPUTS>& tiles, const DirectInputs& planes, 
     for (int o = 0; o < OUTPUTS_EACH; ++o)
         for (int r = 0; r < ROWS_EACH; ++r)
             out.write(o0 + OUTPUTS_EACH * group + o, i0 + ROWS_EACH * y + r, j0 + PIXELS_EACH * x, sums[o][r]);
+}
+
+// ------------------------------------------------------------------------------------------------------- the gradient for w
+// gw[o, c, p, q] is a sum over all pixels of gy[o, i, j] x[c, i + p, j + q]. A block has 16 x 16 pairs of an output and an input
+// channel, and walks over tiles of pixels. A warp has all the pairs: a thread those of 8 outputs with one input, for all nine kernel
+// positions: 72 sums in registers. For 4 pixels side by side it reads the 3 x 6 pixels of x that their windows meet, and 4 of gy
+// for each output: in 14 packs (of floats), what 288 multiply-adds need. The block's 8 warps take 4 columns of the tile each, and at
+// the end add up what they found, one after the other.
+
+const int PAIR_SIDE = 16, GRADIENT_ROWS = 2 * PACK;  // a tile of doubles has half the rows
+const int X_LINES = GRADIENT_ROWS + KERNEL - 1;
+const int X_PITCH = X_LINES * PITCH + 4;  // channels lie 4 banks apart, or an odd multiple of that: eight threads read eight
+
+struct GradientTiles {
+    alignas(PACK_BYTES) real x[PAIR_SIDE * X_PITCH];
+    alignas(PACK_BYTES) real gy[PAIR_SIDE][GRADIENT_ROWS][TILE_WIDTH];
+};
+
+// Add the products of one tile to a thread's sums.
+__device__ inline void add_tile(const GradientTiles& tiles, real (&sums)[OUTPUTS_EACH][POSITIONS]) {
+    int strip = threadIdx.x / WARP, c = threadIdx.x % PAIR_SIDE, group = threadIdx.x % WARP / PAIR_SIDE;
+#pragma unroll 1
+    for (int row = 0; row < GRADIENT_ROWS; ++row) {
+        Pack window[KERNEL][WINDOW_PACKS];
+        for (int p = 0; p < KERNEL; ++p)
+            for (int k = 0; k < WINDOW_PACKS; ++k)
+                window[p][k] = packs(tiles.x + c * X_PITCH + (row + p) * PITCH)[PIXELS_EACH / PACK * strip + k];
+#pragma unroll
+        for (int o = 0; o < OUTPUTS_EACH; ++o) {
+            Pack g[PIXELS_EACH / PACK];
+            for (int k = 0; k < PIXELS_EACH / PACK; ++k)
+                g[k] = packs(tiles.gy[OUTPUTS_EACH * group + o][row])[PIXELS_EACH / PACK * strip + k];
+            for (int j = 0; j < PIXELS_EACH; ++j)
+                for (int p = 0; p < KERNEL; ++p)
+                    for (int q = 0; q < KERNEL; ++q)
+                        sums[o][KERNEL * p + q] += g[j / PACK].value[j % PACK] * window[p][(j + q) / PACK].value[(j + q) % PACK];
+        }
+    }
+}
+
+// The warps' sums, added up in their order: total[o][c][position].
+__device__ inline void add_warps(real* total, const real (&sums)[OUTPUTS_EACH][POSITIONS]) {
+    int warp = threadIdx.x / WARP, c = threadIdx.x % PAIR_SIDE, group = threadIdx.x % WARP / PAIR_SIDE;
+    for (int turn = 0; turn < DIRECT_THREADS / WARP; ++turn) {
+        if (warp == turn)
+            for (int o = 0; o < OUTPUTS_EACH; ++o)
+                for (int k = 0; k < POSITIONS; ++k) {
+                    real& place = total[((OUTPUTS_EACH * group + o) * PAIR_SIDE + c) * POSITIONS + k];
+                    place = turn == 0 ? sums[o][k] : place + sums[o][k];
+                }
+        __syncthreads();
+    }
 }

@@ -137,6 +137,7 @@ CONVOLUTIONS = {
     "3x3, 17 channels of 17 rows": Convolution((1, 3, 19, 31), (17, 3, 3, 3), padding=(0, 2), bias=False),
     "3x3, 65 channels, grouped": Convolution((1, 10, 7, 9), (130, 5, 3, 3), padding=(2, 1), groups=2),
     "3x3, from 65 channels": Convolution((1, 65, 9, 4), (7, 65, 3, 3), padding=(1, 1)),
+    "3x3, two parts of a sum, grouped": Convolution((2, 4, 16, 17), (6, 2, 3, 3), padding=(1, 1), groups=2),
     "3x3 padded by more than a window": Convolution((1, 2, 5, 4), (3, 2, 3, 3), padding=(3, 4)),
     "a sum of nine parts": Convolution((10, 2, 23, 19), (3, 2, 3, 2), padding=(1, 1)),
 } | {f"width {width}": Convolution((1, 2, 5, width), (5, 2, 3, 3), padding=(1, 1)) for width in WIDTHS}

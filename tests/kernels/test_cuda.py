@@ -234,6 +234,22 @@ def test_3x3_convolutions_are_direct_where_maps_fill_the_tiles(channels: int, pi
     assert conv.rung(channels, 9 * channels, pixels, window) == chosen
 
 
+@pytest.mark.parametrize(
+    ("w_shape", "pixels", "chosen"),
+    [
+        ((2, 3, 3, 3), (4, 32), "direct"),
+        ((2, 3, 3, 3), (3, 32), "tiled"),
+        ((2, 3, 3, 2), (64, 64), "tiled"),
+        ((128, 64, 3, 3), (64, 15), "im2col"),
+        ((128, 64, 3, 3), (64, 16), "direct"),
+        ((128, 64, 2, 2), (64, 64), "tiled"),
+        ((128, 128, 2, 2), (64, 64), "im2col"),
+    ],
+)
+def test_long_sums_over_pixels_are_shared_out(w_shape, pixels, chosen: str):
+    assert conv.grad_w_rung(w_shape[0], pixels, w_shape, (1, 1), (1, 1)) == chosen
+
+
 def test_indices_need_more_than_32_bits():
     """Where a quotient's numbers fit into 32 bits it is the quick one; on both sides of that border it is the same function."""
     with launching("checked"):
