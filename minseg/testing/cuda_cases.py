@@ -114,6 +114,20 @@ def _unpooled(rng, dtype) -> tuple:
     return normal(rng, dtype, 2, 3, 4, 5), rng.integers(0, 7 * 9, (2, 3, 4, 5)).astype(np.int32), (7, 9)
 
 
+def _unpooled_tidily(rng, dtype) -> tuple:
+    """Indices of a pooling with 2x2 windows, of a plane that two blocks walk through in steps."""
+    rows, columns = np.arange(0, 62, 2)[:, None], np.arange(0, 44, 2)
+    indices = (rows * 44 + columns + rng.integers(0, 2, (1, 1, 31, 22)) * 45).astype(np.int32)
+    return normal(rng, dtype, 1, 1, 31, 22), indices, (62, 44)
+
+
+def _unpooled_but_one(rng, dtype) -> tuple:
+    """In the first of three planes an index names a pixel of another window."""
+    indices = np.tile(np.array([[[[0, 2], [8, 10]]]], np.int32), (1, 3, 1, 1))
+    indices[0, 0, 1, 1] = 3
+    return normal(rng, dtype, 1, 3, 2, 2), indices, (4, 4)
+
+
 def _unpooled_elsewhere(rng, dtype) -> tuple:
     """Each to a pixel of another window's."""
     return normal(rng, dtype, 2, 3, 2, 2), np.tile(np.array([[[[8, 0], [15, 2]]]], np.int32), (2, 3, 1, 1)), (4, 4)
@@ -130,6 +144,10 @@ def _halved_with_nan(rng, dtype) -> tuple:
     x[rng.random(x.shape) < 0.2] = np.nan
     x[rng.random(x.shape) < 0.2] = -np.inf
     return x, (2, 2), (2, 2), (0, 0)
+
+
+def _halved(shape, rng, dtype) -> tuple:
+    return normal(rng, dtype, *shape), (2, 2), (2, 2), (0, 0)
 
 
 def _labelled(label_dtype: str, primitive: str, rng, dtype) -> tuple:
@@ -168,12 +186,15 @@ def odd_cases(primitive: str) -> list[Case]:
         case "adaptive_avg_pool2d":
             return [Case("more outputs than threads", lambda rng, dtype: (normal(rng, dtype, 1, 1, 9, 173), (3, 86)))]
         case "max_pool2d":
-            return [Case("halved, with NaN and ties", _halved_with_nan)]
+            halved = partial(_halved, (1, 1, 62, 44))
+            return [Case("halved, with NaN and ties", _halved_with_nan), Case("halved, in steps", halved)]
         case "max_unpool2d":
             return [
                 Case("indices of no pooling", _unpooled),
                 Case("all to one pixel", _unpooled_to_one),
                 Case("elsewhere", _unpooled_elsewhere),
+                Case("all but one where they belong", _unpooled_but_one),
+                Case("where they belong", _unpooled_tidily),
             ]
         case "cross_entropy" | "dice_sums":
             kinds = {f"{kind} labels": partial(_labelled, kind, primitive) for kind in _INTEGERS}

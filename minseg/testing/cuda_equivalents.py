@@ -7,7 +7,9 @@ OF_ALL = "every thread has the sum, so any of them may write it"
 ANY_SHARER = "all threads of a column may add up what they share"
 BEYOND = "one number beyond a thread's own array, which the emulator does not watch; nobody reads it"
 ANY_FLAG = "any number but 0 says that there are strays"
-GATHERED = "planes without strays are gathered as well: the same numbers, more slowly"
+GATHERED = (
+    "other cells, or strays where there are none: those planes are gathered as well, the same numbers, more slowly"
+)
 MORE_REGISTERS = (
     "a row of so many values is kept in more registers than it takes, or read where it lies: the same numbers"
 )
@@ -62,7 +64,7 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("common.cuh", "InPlanes", BEYOND): [
         "for (int p = 0; p <= PLANES; ++p) {",
-        "for (int p = 0; p <= PLANES; ++p)",
+        "for (int p = 0; p <= PLANES; ++p, out += pixels)",
     ],
     ("common.cuh", "Registers", BEYOND): [
         "for (int k = 0; k <= N; ++k)",
@@ -149,7 +151,18 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ("pool.cu", "scatter_cells", ANY_FLAG): [
         "if (cells.with(named.value[p]) != k) atomicOr(&strays[planes.first + p], (1 + 1));",
     ],
+    ("pool.cu", "Cells", GATHERED): [
+        "return (index)min(pixel * W / R, I - 1) * J + min(pixel % W / S, J - 1);",
+        "return (index)min(pixel / W * R, I - 1) * J + min(pixel % W / S, J - 1);",
+        "return (index)min(pixel / W / S, I - 1) * J + min(pixel % W / S, J - 1);",
+        "return (index)min(pixel / W / R, I - 1) * J + min(pixel / W / S, J - 1);",
+        "return (index)min(pixel / W / R, I - 1) * J + min(pixel % W * S, J - 1);",
+        "return (index)min(pixel / W / R, I - 1) * J + min(pixel % W / R, J - 1);",
+    ],
     ("pool.cu", "scatter_cells", GATHERED): [
+        "Cells cells = {(unsigned)H, (unsigned)(H / I), (unsigned)(W / J), (unsigned)I, (unsigned)J};",
+        "Cells cells = {(unsigned)W, (unsigned)(H * I), (unsigned)(W / J), (unsigned)I, (unsigned)J};",
+        "Cells cells = {(unsigned)W, (unsigned)(H / I), (unsigned)(W * J), (unsigned)I, (unsigned)J};",
         "if (true) atomicOr(&strays[planes.first + p], 1);",
     ],
     ("pool.cu", "find_reach", GATHERED): [
