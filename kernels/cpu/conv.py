@@ -3,6 +3,7 @@
 conv_direct.py       the definition as loops                                        any shape, both dtypes
 conv_im2col.py       columns in strips, and a matrix product in registers          any shape, both dtypes
 conv_tile.py         the same without copying columns                              any shape, both dtypes
+conv_depthwise.py    each channel by itself, lanes masked at the image's edges    one channel a group, stride 1
 conv_patches.py      rows of pixels split and joined by whole vectors              kernel as large as the stride, no padding
 conv_winograd_f2.py  16 products for 2x2 outputs instead of 36                     3x3, stride and dilation 1, float32
 conv_winograd_f4.py  36 products for 4x4 outputs instead of 144                    the same
@@ -22,7 +23,15 @@ Milliseconds of one core (AMD EPYC, AVX-512) for 3x3 convolutions of 8 images, b
 from numba import prange
 
 from minseg.kernels import memory, shapes
-from minseg.kernels.cpu import conv_direct, conv_im2col, conv_patches, conv_tile, conv_winograd_f2, conv_winograd_f4
+from minseg.kernels.cpu import (
+    conv_depthwise,
+    conv_direct,
+    conv_im2col,
+    conv_patches,
+    conv_tile,
+    conv_winograd_f2,
+    conv_winograd_f4,
+)
 from minseg.kernels.cpu.conv_im2col import col2im, im2col
 from minseg.kernels.cpu.conv_winograd import applies
 from minseg.kernels.cpu.jit import SUMMING, parallel_kernel
@@ -45,6 +54,7 @@ RUNGS = {
     "direct": conv_direct,
     "im2col": conv_im2col,
     "tile": conv_tile,
+    "depthwise": conv_depthwise,
     "patches": conv_patches,
     "winograd_f2": conv_winograd_f2,
     "winograd_f4": conv_winograd_f4,
@@ -85,6 +95,8 @@ def rung_of(primitive: str, *args) -> str:
             ins, outs, kernel_size = len(w) // groups, outs // groups, w.shape[2:]
         case "conv2d_grad_w", (gy, x, w_shape, stride, padding, dilation, groups):
             images, ins, outs, size, kernel_size = len(gy), w_shape[1], w_shape[0] // groups, gy.shape[2:], w_shape[2:]
+    if ins == outs == 1 and tuple(stride) == (1, 1):
+        return "depthwise"
     if "patches" in VARIANTS[primitive] and conv_patches.applies(kernel_size, stride, padding, dilation):
         return "patches"
     return choose(x.dtype, images, ins, outs, size, kernel_size, stride, dilation)

@@ -66,9 +66,13 @@ def _address(context, builder, signature, args):
 
 
 def _splat(builder, vector: Vector, scalar):
-    one = builder.insert_element(ir.Constant(vector.llvm, ir.Undefined), scalar, _I32(0))
+    return _splat_into(builder, vector.llvm, scalar)
+
+
+def _splat_into(builder, vector: ir.VectorType, scalar):
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, _I32(0))
     everywhere = ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)
-    return builder.shuffle_vector(one, ir.Constant(vector.llvm, ir.Undefined), everywhere)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), everywhere)
 
 
 @intrinsic
@@ -130,6 +134,41 @@ def store(typing, array, i, v):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, v), generate
+
+
+def _mask(builder, bits):
+    """Bit k of a whole number says whether lane k takes part."""
+    return builder.bitcast(builder.trunc(bits, ir.IntType(LANES)), ir.VectorType(ir.IntType(1), LANES))
+
+
+@intrinsic
+def load_masked(typing, array, i, bits):
+    """array[i + lane] in the lanes whose bit is set, and 0 in the others, whose memory is not read: i itself may be negative."""
+    vector = Vector(array.dtype)
+
+    def generate(context, builder, signature, args):
+        address = builder.bitcast(_address(context, builder, signature, args), vector.llvm.as_pointer())
+        masked = [address, _I32(array.dtype.bitwidth // 8), _mask(builder, args[2]), ir.Constant(vector.llvm, None)]
+        shape = ir.FunctionType(vector.llvm, [value.type for value in masked])
+        name = f"llvm.masked.load.v{LANES}f{array.dtype.bitwidth}.p0"
+        return builder.call(cgutils.get_or_insert_function(builder.module, shape, name), masked)
+
+    return vector(array, types.intp, bits), generate
+
+
+@intrinsic
+def store_masked(typing, array, i, v, bits):
+    """array[i + lane] = v's, in the lanes whose bit is set."""
+
+    def generate(context, builder, signature, args):
+        address = builder.bitcast(_address(context, builder, signature, args), v.llvm.as_pointer())
+        masked = [args[2], address, _I32(array.dtype.bitwidth // 8), _mask(builder, args[3])]
+        shape = ir.FunctionType(ir.VoidType(), [value.type for value in masked])
+        name = f"llvm.masked.store.v{LANES}f{array.dtype.bitwidth}.p0"
+        builder.call(cgutils.get_or_insert_function(builder.module, shape, name), masked)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, v, bits), generate
 
 
 @intrinsic

@@ -165,6 +165,50 @@ def test_patches_of_every_kind(name):
         assert conv.rung_of(primitive, *args) == "patches"
 
 
+def depthwise(N, C, size, kernel_size, padding, dilation, dtype="float32"):
+    return convolution(N, C, C, size, kernel_size, ((1, 1), padding, dilation), C, dtype)
+
+
+DEPTHWISE = {
+    "whole vectors": depthwise(2, 3, (9, 2 * L), (3, 3), (1, 1), (1, 1)),
+    "a lane more": depthwise(2, 3, (9, L + 1), (3, 3), (1, 1), (1, 1)),
+    "a lane less": depthwise(2, 3, (5, L - 1), (3, 3), (1, 1), (1, 1)),
+    "outputs a lane more than whole vectors": depthwise(1, 2, (5, 2 * L + 3), (3, 3), (0, 0), (1, 1)),
+    "many images of one pixel": depthwise(37, 5, (1, 1), (3, 3), (1, 1), (1, 1)),
+    "one channel": depthwise(2, 1, (8, 20), (3, 3), (1, 1), (1, 1)),
+    "a kernel of one pixel": depthwise(2, 3, (4, L + 2), (1, 1), (0, 0), (1, 1)),
+    "dilation, and padding below it": depthwise(2, 3, (13, L + 6), (3, 2), (2, 1), (3, 5)),
+    "dilation beyond the image": depthwise(2, 3, (5, 6), (3, 3), (8, 9), (8, 9)),
+    "padding beyond the kernel": depthwise(2, 3, (5, 6), (2, 3), (4, 7), (1, 2)),
+    "a long kernel": depthwise(1, 2, (7, 3 * L), (2, L + 3), (0, 5), (1, 1)),
+    "float64": depthwise(3, 4, (7, L + 5), (3, 3), (1, 2), (1, 2), "float64"),
+}
+
+
+@pytest.mark.parametrize("name", DEPTHWISE)
+def test_depthwise_of_every_kind(name):
+    for primitive, args in DEPTHWISE[name].items():
+        conform(primitive, conv.VARIANTS[primitive]["depthwise"], args)
+        assert conv.rung_of(primitive, *args) == "depthwise"
+
+
+def test_depthwise_transposed():
+    arguments = depthwise(2, 3, (9, L + 1), (3, 2), (1, 0), (1, 3))
+    x, w, b = arguments["conv2d"][:3]
+    args = x, w, b, (1, 1), (1, 0), (0, 0), (1, 3), 3
+    conform("conv_transpose2d", conv.VARIANTS["conv_transpose2d"]["depthwise"], args)
+    assert conv.rung_of("conv_transpose2d", *args) == "depthwise"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("C", "O", "stride"), [(6, 3, (1, 1)), (3, 6, (1, 1)), (3, 3, (2, 1)), (3, 3, (1, 2))])
+def test_more_channels_a_group_and_strides_take_another_rung(C, O, stride, dtype):
+    for primitive, args in convolution(2, C, O, (7, 8), (3, 3), (stride, (1, 1), (1, 1)), 3, dtype).items():
+        assert conv.rung_of(primitive, *args) == "tile"
+        with pytest.raises(Unsupported, match="one channel a group and stride 1"):
+            conv.VARIANTS[primitive]["depthwise"](*args)
+
+
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_windows_that_are_no_patches_take_another_rung(dtype, padding):
@@ -189,6 +233,7 @@ def test_strips_of_every_kind(name, rung):
 
 SHAPES = {name: arguments for name, (arguments, _) in STRIPS.items()}
 SHAPES |= {f"patches, {name}": arguments for name, (arguments, _) in PATCHES.items()}
+SHAPES |= {f"depthwise, {name}": arguments for name, arguments in DEPTHWISE.items()}
 
 
 @on_rungs
@@ -210,10 +255,10 @@ def test_random_shapes(rung):
 
 @on_rungs
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(5, 12, 20, (40, 41)), (1, 12, 70, (9, 10))], ids=["many pixels", "few"])
+@pytest.mark.parametrize("shape", [(5, 12, 20, (40, 41)), (1, 12, 70, (9, 10)), (5, 12, 12, (40, 41), 12)])
 def test_same_bits_on_one_thread_and_on_all(rung, dtype, shape):
-    """Also where the output channels are shared out, to as many jobs as there are threads."""
-    arguments = convolution(*shape, (3, 3), SAME, dtype=dtype)
+    """Many pixels, few, and depthwise. Also where the output channels are shared out, to as many jobs as there are threads."""
+    arguments = convolution(*shape[:4], (3, 3), SAME, *shape[4:], dtype=dtype)
     threads = numba.get_num_threads()
     for _, call, args in covered(rung, arguments):
         on_all = call(*args)
@@ -334,12 +379,14 @@ def test_the_gradient_of_kernels_reads_nothing_that_was_not_written(rung, size, 
             assert np.isfinite(gw).all(), (H, W)
 
 
-@pytest.mark.parametrize("rung", [*DIRECT, "patches"])
+@pytest.mark.parametrize("rung", [*DIRECT, "depthwise", "patches"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_one_bad_pixel_spoils_its_windows_and_no_other(rung, value):
     arguments = convolution(3, 2, 3, (6, 7), (3, 2), ((2, 1), (1, 1), (1, 2)))
     if rung == "patches":
         arguments = patch_convolution(3, 2, 3, (6, 8), (2, 2))
+    if rung == "depthwise":
+        arguments = depthwise(3, 2, (6, 7), (3, 2), (1, 1), (1, 2))
     for primitive in ("conv2d", "conv2d_grad_x"):
         array, w, *rest = arguments[primitive]
         call = conv.VARIANTS[primitive][rung]
@@ -377,9 +424,12 @@ def test_a_bad_pixel_spoils_the_gradient_of_its_kernels(rung):
     arguments = (
         patch_convolution(2, 3, 4, (6, L), (1, 1)) if rung == "patches" else convolution(2, 3, 4, (6, 7), (3, 3), SAME)
     )
+    if rung == "depthwise":
+        arguments = depthwise(2, 3, (6, 7), (3, 3), (1, 1), (1, 1))
     gy, x, *rest = arguments["conv2d_grad_w"]
     x[1, 2, 3, 3] = np.nan
     gw = conv.VARIANTS["conv2d_grad_w"][rung](gy, x, *rest)
+    gw = gw.swapaxes(0, 1) if rung == "depthwise" else gw  # each channel of x has one of kernels
     assert np.isnan(gw[:, 2]).all()
     assert np.isfinite(gw[:, :2]).all()
 
@@ -409,6 +459,22 @@ def test_vectors(dtype):
     np.testing.assert_array_equal(out[: 5 * L].reshape(5, L), expected)
     assert out[5 * L] == a[4]
     assert np.isnan(out[5 * L + 1 :]).all()
+
+
+@kernel
+def _masked(a, bits, out):
+    simd.store_masked(out, 1, simd.load_masked(a, -2, bits[0]), bits[1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_masked_lanes_are_neither_read_nor_written(dtype):
+    L = simd.LANES
+    a, out = np.arange(1, L + 1).astype(dtype), np.full(L + 2, np.nan, dtype)
+    lanes = np.arange(L)
+    read, written = lanes % 3 == 2, lanes < L - 1
+    _masked(a, np.array([(mask << lanes).sum() for mask in (read, written)]), out)
+    np.testing.assert_array_equal(out[1:L], np.where(read, lanes - 1, 0)[: L - 1])
+    assert np.isnan(out[[0, L, L + 1]]).all()
 
 
 HALF, SOME = (0,) * (simd.LANES // 2), (0,) * (simd.LANES + 3)
