@@ -26,6 +26,7 @@ from minseg.kernels.spec import Pair, Shape
 
 STRIP_PIXELS = 768  # windows in a strip, if its rows fit ...
 STRIP_FLOATS = 64 * 1024  # ... into so many numbers: 256 KB of the L2 cache
+ENOUGH = 192  # images of so many pixels fill tiles well: patches of one pixel are read where they lie, an image at a time
 PARTS = 8  # partial sums of the gradient for the kernels
 JOBS = (
     16  # wanted pieces of work, whatever the number of threads: with few strips, rows of the product are shared out too
@@ -60,7 +61,7 @@ def patches_of(x_shape, w_shape, stride: Pair, padding: Pair, dilation: Pair, gr
     (N, C, H, W), (O, C, R, S) = x_shape, w_shape
     I, J = H // R, W // S
     fit = max(1, min(STRIP_PIXELS, STRIP_FLOATS // (C * R * S)))
-    images = even(N, max(1, fit // (I * J)))
+    images = 1 if R == S == 1 and I * J >= ENOUGH else even(N, max(1, fit // (I * J)))
     rows = I if images > 1 else even(I, max(1, fit // J))
     pitch = (
         -(-images * rows * J // LANES) | 1
@@ -145,13 +146,14 @@ def pack_patches(x, s, n, images, i, rows, group, strip):
     """strip[(c, a, b), (image, r, j)] = x[n + image, c, R (i + r) + a, S j + b]"""
     x, strip = pointer(x), pointer(strip)
     end = images * rows * s.J
+    lines, J = (rows, s.J) if s.R * s.S > 1 else (1, rows * s.J)  # patches of one pixel lie side by side from row to row, too
     for c in range(s.C):
         for image in range(images):
             at = ((((n + image) * s.groups + group) * s.C + c) * s.H + s.R * i) * s.W
-            for row in range(s.R * rows):
+            for row in range(s.R * lines):
                 r, a = row // s.R, row % s.R
-                to = (c * s.R + a) * s.S * s.pitch + (image * rows + r) * s.J
-                split_row(x, at + row * s.W, s.S, strip, to, s.pitch, s.J)
+                to = (c * s.R + a) * s.S * s.pitch + image * rows * s.J + r * J
+                split_row(x, at + row * s.W, s.S, strip, to, s.pitch, J)
     for k in range(s.C * s.R * s.S):
         fill_row(strip, k * s.pitch + end, s.pitch - end, 0)
 
