@@ -1,6 +1,6 @@
 """How many threads a launch needs, for the host code beside: blocks of THREADS, and enough of them.
 
-None of the numbers here, nor of those that choose a rung in the files beside, has been timed on a card yet: they follow from what
+Where a number here, or one that chooses a rung in the files beside, rests on a measurement, it says so; the others follow from what
 cards have in common.
 """
 
@@ -27,7 +27,6 @@ PIXELS_A_THREAD = 16
 
 NUMBERS_A_THREAD = 32
 """Of a sum: eight packs. Fewer are not worth another block."""
-
 
 PLANES = 8
 """Of common.cuh: in so many planes a thread has the same pixel."""

@@ -42,12 +42,16 @@ def _launch(kernel: str, team: str, *arrays_and_axis):
     return out
 
 
+def _ladder(kernel: str, *teams: str) -> dict:
+    return {team: partial(_launch, kernel, team) for team in teams}
+
+
 VARIANTS = {
-    kernel: {team: partial(_launch, kernel, team) for team in ("thread", "block", "warp")}
-    for kernel in ("softmax", "softmax_grad_x", "log_softmax", "log_softmax_grad_x")
+    "softmax": _ladder("softmax", "thread", "registers", "block", "warp"),
+    "softmax_grad_x": _ladder("softmax_grad_x", "thread", "block", "warp"),
+    "log_softmax": _ladder("log_softmax", "thread", "registers", "block", "warp"),
+    "log_softmax_grad_x": _ladder("log_softmax_grad_x", "thread", "block", "warp"),
 }
-for _kernel in ("softmax", "log_softmax"):
-    VARIANTS[_kernel]["registers"] = partial(_launch, _kernel, "registers")
 
 
 def _team(shape: tuple[int, ...], axis: int) -> str:
@@ -59,6 +63,7 @@ def _team(shape: tuple[int, ...], axis: int) -> str:
 
 
 def _team_or_registers(shape: tuple[int, ...], axis: int) -> str:
+    """The same, where a thread with few values keeps them in registers."""
     team = _team(shape, axis)
     return "registers" if team == "thread" and shape[axis] <= KEPT else team
 

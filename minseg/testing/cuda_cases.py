@@ -146,6 +146,13 @@ def _halved_with_nan(rng, dtype) -> tuple:
     return x, (2, 2), (2, 2), (0, 0)
 
 
+def _with_an_outlier(rng, dtype) -> tuple:
+    """The first pixel, from which a thread may count all others that it has."""
+    x = normal(rng, dtype, 1, 2, 64, 64)
+    x[0, 0, 0, 0] = 1e4
+    return (x,)
+
+
 def _halved(shape, rng, dtype) -> tuple:
     return normal(rng, dtype, *shape), (2, 2), (2, 2), (0, 0)
 
@@ -174,7 +181,10 @@ def odd_cases(primitive: str) -> list[Case]:
     """Arguments that host code or a rung of its own has to treat apart."""
     match primitive:
         case "batch_norm_stats":
-            return [Case("one channel of two blocks", lambda rng, dtype: (normal(rng, dtype, 1, 1, 65, 65),))]
+            return [
+                Case("one channel of two blocks", lambda rng, dtype: (normal(rng, dtype, 1, 1, 65, 65),)),
+                Case("a thread begins far from all others", _with_an_outlier),
+            ]
         case "softmax" | "log_softmax":
             return [
                 Case("more rows than threads", lambda rng, dtype: (normal(rng, dtype, THREADS + 1, 2), 1)),
