@@ -1,4 +1,5 @@
-// What every .cu file here begins with: the type `real`, indices that do not overflow, loops over arrays, and sums of a block.
+// What every .cu file here begins with: the type `real`, indices that do not overflow, loops over arrays, sums over blocks and over
+// channels, and what a thread keeps in registers: one pixel of several planes, or a row.
 //
 // A .cu file is compiled once for each dtype, with -DREAL=float or -DREAL=double. NVRTC compiles it on a GPU and finds no system
 // header, so there is no INFINITY, FLT_MAX or int64_t here.
@@ -194,7 +195,7 @@ __device__ T block_sum(T value, T* scratch) {
 // A sum over a channel's pixels takes two launches. In the first, the blocks (plane, 0), (plane, 1), ... share each plane (n, c)
 // of x (N, C, ...), and each block writes what it found: its part. There are many planes, so a GPU is full; and a block never
 // leaves its plane, so nobody divides to find out where a pixel lies. In the second, a warp a channel adds up the parts, in double
-// and in a fixed order.
+// and in a fixed order. (One block a channel, of which there were 16, read 44 GB/s on an H200, which copies 3900.)
 
 // Which pixels of plane blockIdx.x a thread takes.
 __device__ inline Walk over_plane() {
@@ -223,7 +224,8 @@ __device__ inline void add_up(const double* parts, real* total, index count, int
 // ------------------------------------------------------------------------------------------------- one pixel, several planes
 // Where the pixels lie that an output is made of takes divisions to work out, more than the arithmetic that follows; but it is the
 // same in every plane. So a thread has one pixel, and that in PLANES planes: what it worked out serves all of them, and it asks for
-// a number of each before it waits for the first.
+// a number of each before it waits for the first. (A thread for each pixel of each plane resized at 14 to 42 % of the rate
+// at which an H200 copies.)
 
 const int PLANES = 8;
 
