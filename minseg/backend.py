@@ -50,7 +50,7 @@ class Backend:
             for position, argument in arrays:
                 if args[position] is not None:
                     self.expect_here(args[position], name, argument)
-                    args[position] = self.xp.asarray(args[position], order="C")
+                    args[position] = self.contiguous(args[position])
             primitive.check(*args)
             result = kernel(*args)
             return (
@@ -89,6 +89,14 @@ class Backend:
     def matmul(self, a, b):
         """The product of two matrices, or of two stacks of them."""
         return self._threads.matmul(a, b) if self._threads else a @ b
+
+    def contiguous(self, array):
+        """The array, or a copy whose numbers lie in the order of its axes."""
+        return self._threads.contiguous(array) if self._threads else self.xp.asarray(array, order="C")
+
+    def reshape(self, array, shape: tuple[int, ...]):
+        """The array's numbers, in the order of its axes, in another shape."""
+        return (self._threads.contiguous(array) if self._threads else array).reshape(shape)
 
     def concatenate(self, arrays, axis: int):
         """The arrays one after the other along an axis."""

@@ -1,4 +1,5 @@
-"""What NumPy does with whole arrays on one thread, on all of them: end to end, a part, the sum of two. And the matrix product.
+"""What NumPy does with whole arrays on one thread, on all of them: end to end, a part, axes in order, the sum of two. And the
+matrix product.
 
 These are no primitives, for every array module has them; the tape asks the backend for them (``minseg.backend``). Large arrays of
 floats are worth waking the threads for; whatever else comes is left to NumPy.
@@ -19,11 +20,15 @@ from threadpoolctl import ThreadpoolController
 
 from minseg.kernels import memory
 from minseg.kernels.cpu.activation import elementwise
-from minseg.kernels.cpu.jit import CHUNK, chunks, parallel_kernel
-from minseg.kernels.cpu.matmul import multiply_matrices
+from minseg.kernels.cpu.jit import CHUNK, chunks, kernel, parallel_kernel
+from minseg.kernels.cpu.matmul import SQUARE, multiply_matrices, stack_of, steps_forwards
+from minseg.kernels.cpu.simd import LANES, load_each, pointer, store_each, turned
 
 ROW = 1024
 """Elements that must lie side by side for a copy by rows to be worth it."""
+
+SIDE = 64
+"""Rows and columns of a block that is turned at a time: of both what is read and what is written, pieces of 256 bytes."""
 
 MULTIPLICATIONS = 1 << 18
 """A matrix product with more than these is worth waking the threads for."""
@@ -57,6 +62,52 @@ def _rows(array, axis: int):
     return array.reshape(math.prod(array.shape[:axis]), -1)
 
 
+@kernel
+def _turn_block(source, at, along, rows, columns, out, to, step):
+    """out[to + r step + c] = source[at + r + c along] for r < rows and c < columns, a square of LANES numbers at a time."""
+    source, out = pointer(source), pointer(out)
+    for r in range(0, rows, LANES):
+        for c in range(0, columns, LANES):
+            square = load_each(source, at + r + c * along, along, SQUARE)
+            store_each(out, to + r * step + c, step, turned(square))
+
+
+@parallel_kernel
+def _turn(matrices, rows, columns, out):
+    """out[s] = matrix s, whose columns lie in memory one after the other."""
+    down, right = (rows + SIDE - 1) // SIDE, (columns + SIDE - 1) // SIDE
+    for job in prange(len(matrices.starts) * down * right):
+        s, r, c = job // right // down, job // right % down * SIDE, job % right * SIDE
+        at, to = matrices.starts[s] + r + c * matrices.along, (s * rows + r) * columns + c
+        sides = min(SIDE, rows - r), min(SIDE, columns - c)
+        _turn_block(matrices.numbers, np.int64(at), matrices.along, sides[0], sides[1], out, np.int64(to), columns)
+
+
+def _merged(array):
+    """The array with as few axes as can be: those that lie in memory like one are one."""
+    sizes, strides = [1], [0]
+    for size, stride in zip(array.shape, array.strides):
+        if sizes[-1] == 1 or strides[-1] == size * stride:
+            sizes[-1], strides[-1] = sizes[-1] * size, stride
+        elif size > 1:
+            sizes, strides = [*sizes, size], [*strides, stride]
+    return np.lib.stride_tricks.as_strided(array, sizes, strides)
+
+
+def contiguous(array):
+    """np.ascontiguousarray. Axes that have changed places are turned back on all threads, as between images and their tokens."""
+    if array.flags.c_contiguous or array.nbytes < memory.LARGE or array.dtype not in (np.float32, np.float64):
+        return np.asarray(array, order="C")
+    matrices = _merged(array)
+    if matrices.ndim < 2 or matrices.strides[-2] != array.itemsize or any(size % LANES for size in matrices.shape[-2:]):
+        return np.asarray(array, order="C")
+    if not steps_forwards(matrices):
+        return np.asarray(array, order="C")
+    out = memory.empty(array.shape, array.dtype)
+    _turn(stack_of(matrices), *matrices.shape[-2:], out.reshape(-1))
+    return out
+
+
 def concatenate(arrays: Sequence, axis: int):
     """np.concatenate."""
     first, lengths = arrays[0], [math.prod(a.shape[axis:]) for a in arrays]
@@ -82,8 +133,9 @@ def part(array, axis: int, start: int, size: int):
 
 def add(a, b):
     """a + b."""
-    alike = a.shape == b.shape and a.dtype == b.dtype and _is_plain(a) and _is_plain(b)
-    return elementwise(_add, a, b) if alike and a.nbytes >= memory.LARGE else a + b
+    if a.shape != b.shape or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64) or a.nbytes < memory.LARGE:
+        return a + b
+    return elementwise(_add, contiguous(a), contiguous(b))
 
 
 @cache

@@ -26,7 +26,9 @@ from minseg.kernels.spec import Pair, Shape
 
 STRIP_PIXELS = 768  # windows in a strip, if its rows fit ...
 STRIP_FLOATS = 64 * 1024  # ... into so many numbers: 256 KB of the L2 cache
-ENOUGH = 192  # images of so many pixels fill tiles well: patches of one pixel are read where they lie, an image at a time
+ENOUGH = (
+    192  # images of so many pixels fill tiles well: patches of one pixel are read where they lie, an image at a time
+)
 PARTS = 8  # partial sums of the gradient for the kernels
 JOBS = (
     16  # wanted pieces of work, whatever the number of threads: with few strips, rows of the product are shared out too
@@ -146,7 +148,9 @@ def pack_patches(x, s, n, images, i, rows, group, strip):
     """strip[(c, a, b), (image, r, j)] = x[n + image, c, R (i + r) + a, S j + b]"""
     x, strip = pointer(x), pointer(strip)
     end = images * rows * s.J
-    lines, J = (rows, s.J) if s.R * s.S > 1 else (1, rows * s.J)  # patches of one pixel lie side by side from row to row, too
+    lines, J = (
+        (rows, s.J) if s.R * s.S > 1 else (1, rows * s.J)
+    )  # patches of one pixel lie side by side from row to row, too
     for c in range(s.C):
         for image in range(images):
             at = ((((n + image) * s.groups + group) * s.C + c) * s.H + s.R * i) * s.W

@@ -162,7 +162,7 @@ def even(total: int, most: int) -> int:
     return -(-total // -(-total // most))
 
 
-def _stack(matrices) -> Stack:
+def stack_of(matrices) -> Stack:
     """Matrices (..., rows, columns) with any steps between them, or without any: a matrix that is repeated."""
     size = matrices.itemsize
     *batch, down, along = (stride // size for stride in matrices.strides)
@@ -174,8 +174,8 @@ def _stack(matrices) -> Stack:
     return Stack(numbers, starts.reshape(-1), down, along)
 
 
-def _steps_forwards(matrices) -> bool:
-    """Whether ``_stack`` can say where they lie."""
+def steps_forwards(matrices) -> bool:
+    """Whether ``stack_of`` can say where they lie."""
     return all(stride >= 0 and stride % matrices.itemsize == 0 for stride in matrices.strides)
 
 
@@ -184,9 +184,9 @@ def multiply_matrices(a, b, bias=None):
     (*batch, M, K), J = a.shape, b.shape[-1]
     if M < ROWS:  # a tile reads as many rows
         a = np.concatenate([a, np.zeros((*batch, ROWS - M, K), a.dtype)], axis=-2)
-    if not _steps_forwards(a):
+    if not steps_forwards(a):
         a = a.copy()
-    if not _steps_forwards(b) or b.itemsize not in b.strides[-2:]:
+    if not steps_forwards(b) or b.itemsize not in b.strides[-2:]:
         b = b.copy()
     stack, panels = math.prod(batch), -(-J // (VECTORS * LANES))
     width = even(-(-J // LANES), VECTORS) * LANES
@@ -198,5 +198,7 @@ def multiply_matrices(a, b, bias=None):
         start[0, :J] = bias
     out = memory.empty((parts, *batch, M, J), a.dtype)
     offset = np.arange(min(K, DEPTH)) * width
-    _multiply(_stack(a), _stack(b), K, max(M, ROWS) - 1, start, share, width, offset, out.reshape(parts, stack, M, J))
+    _multiply(
+        stack_of(a), stack_of(b), K, max(M, ROWS) - 1, start, share, width, offset, out.reshape(parts, stack, M, J)
+    )
     return out[0] if parts == 1 else out.sum(axis=0)

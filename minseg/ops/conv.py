@@ -15,9 +15,7 @@ class Conv2d(Function):
         return self.kernels.conv2d(x, w, b, *self.window)
 
     def backward(self, gy):
-        gy = self.kernels.xp.asarray(
-            gy, order="C"
-        )  # a part of a concatenation, say: copied once and not for each gradient
+        gy = self.kernels.contiguous(gy)  # a part of a concatenation, say: copied once and not for each gradient
         gx = gw = gb = None
         if self.needs[1]:
             gw = self.kernels.conv2d_grad_w(gy, self.saved.x, self.w_shape, *self.window)  # eq: conv.grad_w
@@ -55,9 +53,7 @@ class ConvTranspose2d(Function):
         return self.kernels.conv_transpose2d(x, w, b, stride, padding, output_padding, dilation, groups)
 
     def backward(self, gy):
-        gy = self.kernels.xp.asarray(
-            gy, order="C"
-        )  # a part of a concatenation, say: copied once and not for each gradient
+        gy = self.kernels.contiguous(gy)  # a part of a concatenation, say: copied once and not for each gradient
         gx = gw = gb = None
         if self.needs[1]:  # x and gy change places
             gw = self.kernels.conv2d_grad_w(self.saved.x, gy, self.w_shape, *self.window)

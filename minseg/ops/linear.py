@@ -11,13 +11,13 @@ class Linear(Function):
 
     def forward(self, x, w, b):
         self.x_shape = x.shape
-        rows = x.reshape(-1, x.shape[-1])  # every axis but the last counts samples
+        rows = self.kernels.reshape(x, (-1, x.shape[-1]))  # every axis but the last counts samples
         self.save(rows=rows if self.needs[1] else None, w=w if self.needs[0] else None)
         return self.kernels.linear(rows, w, b).reshape(*x.shape[:-1], w.shape[0])
 
     def backward(self, gy):
         gx = gw = gb = None
-        gy = gy.reshape(-1, gy.shape[-1])
+        gy = self.kernels.reshape(gy, (-1, gy.shape[-1]))
         if self.needs[0]:
             gx = self.kernels.linear_grad_x(gy, self.saved.w).reshape(self.x_shape)  # eq: dense.grad_x
         if self.needs[1]:

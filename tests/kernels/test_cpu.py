@@ -2,6 +2,7 @@
 planes cut into several chunks, NaN handed on by every fast path, and nothing compiled before it is needed.
 """
 
+import itertools
 import subprocess
 import sys
 
@@ -286,6 +287,35 @@ def test_whole_arrays_are_as_numpy_has_them():
         np.testing.assert_array_equal(arrays.add(a, a[::-1]), a + a[::-1])
         np.testing.assert_array_equal(arrays.add(a, a), a + a)
     assert fast > 4
+
+
+TURNED = [(2, 64, 80, 48), (3, 112, 1040), (4096, 16), (2, 5, 48, 32, 16), (1, 64, 1, 2048), (2, 40, 33, 70)]
+
+
+@pytest.mark.parametrize("shape", TURNED)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_axes_in_any_order_are_put_in_order(shape, dtype):
+    """Sides that are whole blocks, vectors and neither; backwards, and repeated."""
+    x = normal(*shape).astype(dtype)
+    for axes in itertools.permutations(range(x.ndim)):
+        turned = x.transpose(axes)
+        for array in (turned, turned[::-1], np.broadcast_to(turned[:1], turned.shape)):
+            with memory.poisoned():
+                result = arrays.contiguous(array)
+            assert result.flags.c_contiguous
+            np.testing.assert_array_equal(result, array)
+        np.testing.assert_array_equal(arrays.add(turned, turned.copy()), 2 * turned)
+
+
+def test_turning_axes_takes_the_quick_way(monkeypatch):
+    """Between images and their tokens, both ways."""
+    turns, images = [], normal(2, 64, 32, 48)
+    kernel = arrays._turn
+    monkeypatch.setattr(arrays, "_turn", lambda *args: turns.append(args) or kernel(*args))
+    tokens = arrays.contiguous(images.reshape(2, 64, -1).swapaxes(1, 2))
+    again = arrays.contiguous(tokens.reshape(2, 32, 48, 64).transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(again, images)
+    assert len(turns) == 2
 
 
 def test_mixed_dtypes_and_shapes_are_left_to_numpy():
