@@ -158,6 +158,8 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
         "return (index)min(pixel / W / R, I - 1) * J + min(pixel / W / S, J - 1);",
         "return (index)min(pixel / W / R, I - 1) * J + min(pixel % W * S, J - 1);",
         "return (index)min(pixel / W / R, I - 1) * J + min(pixel % W / R, J - 1);",
+        "return (index)min(pixel / W / R, I - (1 + 1)) * J + min(pixel % W / S, J - 1);",
+        "return (index)min(pixel / W / R, I - 1) * J + min(pixel % W / S, J - (1 + 1));",
     ],
     ("pool.cu", "scatter_cells", GATHERED): [
         "Cells cells = {(unsigned)H, (unsigned)(H / I), (unsigned)(W / J), (unsigned)I, (unsigned)J};",
