@@ -24,6 +24,7 @@ from minseg.kernels.cpu.simd import (
     peek,
     pointer,
     poke,
+    prefetch,
     store,
     store_each,
     store_grid,
@@ -34,6 +35,7 @@ DEPTH = 512  # terms that are added up in registers: so many rows of a panel sta
 SHARE = 256  # rows of the result that a job makes at most, each from the same panel, ...
 JOBS = 16  # ... and wanted are at least so many jobs, whatever the number of threads, ...
 LEAST = 2 * ROWS  # ... unless shares become so small that packing the panel takes as long as the product
+AHEAD = 2 * ROWS  # rows of the result to come, whose memory is asked for while a tile is summed
 TERMS = 2048  # no part of the sums has fewer terms
 
 SQUARE = (0,) * LANES
@@ -50,6 +52,7 @@ def _pack_rows(b, at, down, depth, count, width, panel):
         whole = count // LANES * LANES
         for j in range(0, whole, LANES):
             store(panel, to + j, load(b, row + j))
+            prefetch(b, row + width + j)  # the next panel's
         for j in range(whole, width):
             poke(panel, to + j, peek(b, row + j) if j < count else 0)
 
@@ -128,6 +131,9 @@ def _add_share(a, b, s, k, end, top, bottom, last, bias, first, count, width, of
             if k0 > k:
                 before, start, pace = out, goal, J
             if again == 0 and count % LANES == 0 and m + ROWS <= bottom:
+                for row in range(m + AHEAD, min(bottom, m + AHEAD + ROWS)):
+                    for j in range(first, first + count, LANES):
+                        prefetch(out, to + row * J + j)
                 _add_tile(left, at, a.down, a.along, panel, offset, depth, count, before, start, pace, out, goal, J)
             else:
                 rows, new = min(bottom, m + ROWS) - m, again * width
