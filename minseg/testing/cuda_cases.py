@@ -34,7 +34,7 @@ def short_grids() -> Iterator[None]:
 
     The naive convolutions are such loops, too, though they are launched with a thread for each element.
     """
-    with mock.patch.multiple(grid, MOST_BLOCKS=2, MOST_ROWS=2), mock.patch.object(conv, "over", grid.striding):
+    with mock.patch.multiple(grid, MOST_BLOCKS=2, ROOM=2), mock.patch.object(conv, "over", grid.striding):
         yield
 
 
