@@ -304,7 +304,7 @@ def _declares_array(text: str, closing: int) -> bool:
     statement = text[max(text.rfind(c, 0, closing) for c in ";{}") + 1 : closing]
     return (
         re.match(
-            rf"\s*(?:extern |static |const |__shared__ )*(?:{'|'.join(_TYPES)}|Moments)\s+\w+\s*\[[^=]*$", statement
+            rf"\s*(?:extern |static |const |__shared__ )*(?:{'|'.join(_TYPES)}|PackOf<T>)\s+\w+\s*\[[^=]*$", statement
         )
         is not None
     )

@@ -13,6 +13,7 @@ GATHERED = (
 MORE_REGISTERS = (
     "a row of so many values is kept in more registers than it takes, or read where it lies: the same numbers"
 )
+PACK_BY_PACK = "the last packs are asked for one by one: the same numbers in the same order, more slowly"
 OVERWRITTEN = "a value to begin with, which is replaced before it is used"
 NOT_USED = "the branch in which it is used is another"
 ONE_BY_ONE = "never true, so that outputs are written one by one: the same numbers, more slowly"
@@ -81,6 +82,11 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("common.cuh", "with_row", MORE_REGISTERS): [
         "if (K < KEPT)",
+    ],
+    ("common.cuh", "visit", PACK_BY_PACK): [
+        "for (; i + (AHEAD + 1) * walk.step < wide; i += AHEAD * walk.step) hand_in_all({packs(x) + i, walk.step}...);",
+        "for (; i + (AHEAD - (1 - 1)) * walk.step < wide; i += AHEAD * walk.step) hand_in_all({packs(x) + i, walk.step}...);",
+        "for (; i + (AHEAD - 1) * walk.step + 1 < wide; i += AHEAD * walk.step) hand_in_all({packs(x) + i, walk.step}...);",
     ],
     ("common.cuh", "maximum_of", EQUAL_EITHER_WAY): [
         "row.fold([&](real value) { m = value >= m ? value : m; });",
