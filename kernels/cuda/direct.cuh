@@ -16,7 +16,13 @@
 const int KERNEL = 3, POSITIONS = KERNEL * KERNEL;
 const int DIRECT_THREADS = 256, ABREAST = 8;  // threads of a block, and those side by side in a row of pixels
 const int PIXELS_EACH = 4, ROWS_EACH = 2, OUTPUTS_EACH = 8, DEEP = 4;
-const int DIRECT_BLOCKS = sizeof(real) == 4 ? 2 : 1;  // on one multiprocessor at once
+
+// Blocks on one multiprocessor at once, which share its registers. For 12.1 the compiler wants more of them than half.
+#if __CUDA_ARCH__ >= 1210
+const int DIRECT_BLOCKS = 1;
+#else
+const int DIRECT_BLOCKS = sizeof(real) == 4 ? 2 : 1;
+#endif
 const int TILE_WIDTH = ABREAST * PIXELS_EACH, PITCH = TILE_WIDTH + 4;  // with the border, in whole packs
 const int WINDOW_PACKS = (PIXELS_EACH + KERNEL - 2) / PACK + 1;
 
