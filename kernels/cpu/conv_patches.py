@@ -1,4 +1,4 @@
-"""Fourth rung: windows that lie side by side, as patches do: kernels as large as the stride, no padding, both dtypes.
+"""A rung for windows that lie side by side, as patches do: kernels as large as the stride, no padding, both dtypes.
 
 Changed from conv_tile.py: each pixel meets exactly one kernel position of one window, so nothing overlaps. Forward, each pixel of a
 strip is copied to its kernel position's row once, and a row is as long as there are windows: no zeros, nothing that is thrown away.
