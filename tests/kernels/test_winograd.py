@@ -218,7 +218,7 @@ def test_choice_on_small_maps(primitive):
     assert conv.rung_of(primitive, *arguments(1, 64, 64, (8, 8))[primitive]) == "winograd_f2"
     assert conv.rung_of(primitive, *arguments(1, 64, 64, (2, 2))[primitive]) == "tile"
     assert conv.rung_of(primitive, *arguments(8, 3, 16, (64, 64))[primitive]) == "tile"
-    assert conv.rung_of(primitive, *arguments(2, 64, 64, (32, 32), groups=64)[primitive]) == "tile"
+    assert conv.rung_of(primitive, *arguments(2, 64, 64, (32, 32), groups=64)[primitive]) == "depthwise"
 
 
 @pytest.mark.parametrize("primitive", DEEP)
