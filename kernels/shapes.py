@@ -349,6 +349,26 @@ def along_axis_grad(gy, y, axis) -> Shape:
     return along_axis(y, axis)
 
 
+# -------------------------------------------------------------------------------------------------------- attention.py
+
+
+def attention(q, k, v) -> tuple[Shape, Shape]:
+    shapes = f"got q {q.shape}, k {k.shape} and v {v.shape} [att.attention]"
+    wanted = "attention: expected q (B, M, d), k (B, N, d) and v (B, N, C), none of them empty,"
+    expect(q.ndim == k.ndim == v.ndim == 3 and min(*q.shape, *k.shape, *v.shape) >= 1, f"{wanted} {shapes}")
+    expect(len(q) == len(k) == len(v) and q.shape[2] == k.shape[2] and k.shape[1] == v.shape[1], f"{wanted} {shapes}")
+    return (*q.shape[:2], v.shape[2]), q.shape[:2]
+
+
+def attention_grad(gy, q, k, v, y, lse) -> tuple[Shape, Shape, Shape]:
+    y_shape, lse_shape = attention(q, k, v)
+    expect(
+        gy.shape == y.shape == y_shape and lse.shape == lse_shape,
+        f"attention_grad: expected gy and y {y_shape} and lse {lse_shape}, got {gy.shape}, {y.shape} and {lse.shape} [att.grad_q]",
+    )
+    return q.shape, k.shape, v.shape
+
+
 # ------------------------------------------------------------------------------------------------------------- norm.py
 
 

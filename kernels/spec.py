@@ -292,6 +292,19 @@ def log_softmax_grad_x(gy: Floats, y: Floats, axis: int):
     """gy - exp(y) sum of gy along the axis."""
 
 
+# -------------------------------------------------------------------------------------------------------- attention.py
+
+
+@primitive("attention", "att.attention", shapes.attention)
+def attention(q: Floats, k: Floats, v: Floats):
+    """For q (B, M, d), k (B, N, d), v (B, N, C): the mixtures (B, M, C), and log sum exp of each query's scores (B, M)."""
+
+
+@primitive("attention", "att.grad_q", shapes.attention_grad)
+def attention_grad(gy: Floats, q: Floats, k: Floats, v: Floats, y: Floats, lse: Floats):
+    """Gradients of the mixtures y for q, k and v; the weights exp(s - lse) are computed again."""
+
+
 # ------------------------------------------------------------------------------------------------------------- norm.py
 
 

@@ -6,13 +6,20 @@ QUERIES = Symbol("Q", "what each pixel asks", "(M, d)")
 KEYS = Symbol("K", "what each pixel answers to", "(N, d)")
 VALUES = Symbol("V", "what each pixel gives", "(N, C)")
 PIXELS = Symbol("N", "pixels that are asked")
+ASKING = Symbol("M", "pixels that ask")
 CHANNELS = Symbol("d", "channels of queries and keys")
+SCORES = Symbol("s", "att.score", "(M, N)")
+WEIGHTS = Symbol("A", "att.weights", "(M, N)")
+Y_BAR = Symbol(r"\bar{Y}", "gradient of the loss for the mixtures", "(M, C)")
+S_BAR = Symbol(r"\bar{s}", "gradient of the loss for the scores, att.grad_s", "(M, N)")
 
 ATTENTION = (
     Source("D5", "3.2.1", ("words",), errata=("ERR-26",), item="W-07", note="also in its question 4"),
     Source("D2", "3.2.2", ("words",), errata=("ERR-70",), item="W-07"),
     paper("Vaswani et al., NIPS 2017"),
 )
+
+DAO = paper("Dao et al.: FlashAttention, NeurIPS 2022")
 
 EQUATIONS = (
     Equation(
@@ -23,13 +30,14 @@ EQUATIONS = (
         sources=ATTENTION,
         errata=("ERR-26", "ERR-63", "ERR-70"),
         operations=("minseg.ops.scaled_dot_product_attention",),
+        gradients={"Q": "att.grad_q", "K": "att.grad_k"},
         note="One matrix product. N^2 numbers where N pixels ask each other; the root keeps their size from growing with d.",
     ),
     Equation(
         id="att.weights",
         title="attention: scores as weights that sum to 1",
         latex=r"A_{i,j} = \frac{\exp(s_{i,j})}{\sum_{l=0}^{N-1}\exp(s_{i,l})}",
-        symbols=(Symbol("s", "att.score", "(M, N)"), PIXELS),
+        symbols=(SCORES, PIXELS),
         sources=ATTENTION,
         errata=("ERR-26", "ERR-70"),
         operations=("minseg.ops.scaled_dot_product_attention",),
@@ -40,10 +48,69 @@ EQUATIONS = (
         id="att.mix",
         title="each pixel's mixture of all pixels' values",
         latex=r"Y_{i,c} = \sum_{j=0}^{N-1} A_{i,j}V_{j,c}",
-        symbols=(Symbol("A", "att.weights", "(M, N)"), VALUES, PIXELS),
+        symbols=(WEIGHTS, VALUES, PIXELS),
         sources=ATTENTION,
         errata=("ERR-26", "ERR-70"),
         operations=("minseg.ops.scaled_dot_product_attention",),
+        gradients={"V": "att.grad_v"},
+    ),
+    Equation(
+        id="att.log_sum",
+        title="what a query's weights are divided by, as a logarithm",
+        latex=r"L_{i} = \log(\sum_{j=0}^{N-1}\exp(s_{i,j}))",
+        symbols=(SCORES, PIXELS),
+        sources=(DAO,),
+        operations=("minseg.ops.scaled_dot_product_attention",),
+        primitives=("attention",),
+        note="One number for each query, from which all its weights can be computed again.",
+    ),
+    Equation(
+        id="att.attention",
+        title="the mixture in one pass over the keys",
+        latex=r"Y_{i,c} = \sum_{j=0}^{N-1} \exp(s_{i,j}-L_{i})V_{j,c}",
+        symbols=(SCORES, Symbol("L", "att.log_sum", "(M,)"), VALUES, PIXELS),
+        sources=(DAO,),
+        operations=("minseg.ops.scaled_dot_product_attention",),
+        primitives=("attention",),
+        gradients={"s": "att.grad_s", "V": "att.grad_v"},
+        note="att.mix of att.weights. Computed for a block of queries at a time, no weight is ever written to memory.",
+    ),
+    Equation(
+        id="att.grad_s",
+        title="gradient of attention for its scores",
+        latex=r"g_{i,j} = A_{i,j}\sum_{c=0}^{C-1}\bar{Y}_{i,c}(V_{j,c}-Y_{i,c})",
+        symbols=(WEIGHTS, Y_BAR, VALUES, Symbol("Y", "att.mix", "(M, C)"), Symbol("C", "channels of values")),
+        sources=(paper("from att.weights and att.mix by differentiating"), DAO),
+        operations=("minseg.ops.scaled_dot_product_attention",),
+        primitives=("attention_grad",),
+        note="act.softmax_grad, whose sum over all pixels is one over the channels: of what the query got already.",
+    ),
+    Equation(
+        id="att.grad_q",
+        title="gradient of attention for its queries",
+        latex=r"g_{i,c} = \frac{1}{\sqrt{d}}\sum_{j=0}^{N-1} \bar{s}_{i,j}K_{j,c}",
+        symbols=(S_BAR, KEYS, CHANNELS, PIXELS),
+        sources=(paper("from att.score by differentiating"),),
+        operations=("minseg.ops.scaled_dot_product_attention",),
+        primitives=("attention_grad",),
+    ),
+    Equation(
+        id="att.grad_k",
+        title="gradient of attention for its keys",
+        latex=r"g_{j,c} = \frac{1}{\sqrt{d}}\sum_{i=0}^{M-1} \bar{s}_{i,j}Q_{i,c}",
+        symbols=(S_BAR, QUERIES, CHANNELS, ASKING),
+        sources=(paper("from att.score by differentiating"),),
+        operations=("minseg.ops.scaled_dot_product_attention",),
+        primitives=("attention_grad",),
+    ),
+    Equation(
+        id="att.grad_v",
+        title="gradient of attention for its values",
+        latex=r"g_{j,c} = \sum_{i=0}^{M-1} A_{i,j}\bar{Y}_{i,c}",
+        symbols=(WEIGHTS, Y_BAR, ASKING),
+        sources=(paper("from att.mix by differentiating"),),
+        operations=("minseg.ops.scaled_dot_product_attention",),
+        primitives=("attention_grad",),
     ),
     Equation(
         id="att.multihead",

@@ -13,7 +13,7 @@ import numpy as np
 
 from minseg.errors import ArgumentError, nearest_names
 from minseg.kernels import shapes
-from minseg.kernels.reference import loss, norm, pool, softmax
+from minseg.kernels.reference import attention, loss, norm, pool, softmax
 from minseg.kernels.spec import PRIMITIVES, Pair, Shape
 
 WIDTHS = (7, 8, 9, 15, 16, 17, 31, 32, 33)
@@ -499,6 +499,48 @@ def _softmax_gradient_cases(primitive: str) -> Iterator[Case]:
 
     for name, (shape, axis) in ALONG.items():
         yield Case(name, partial(build, shape, axis))
+
+
+# -------------------------------------------------------------------------------------------------------- attention.py
+
+ATTENTION = {
+    "ordinary": (2, 5, 7, 3, 4),
+    "one of each": (1, 1, 1, 1, 1),
+    "one query": (2, 1, 9, 4, 3),
+    "one key": (2, 9, 1, 4, 3),
+    "many samples": (33, 3, 2, 2, 2),
+    "wide heads": (1, 9, 11, 65, 70),
+    "more queries than a block": (1, 150, 20, 8, 8),
+    "more keys than a chunk": (1, 10, 600, 8, 8),
+    "several tiles of each": (2, 67, 131, 32, 32),
+} | {f"width {width}": (1, width, width, width, width) for width in WIDTHS}
+"""(B, M, N, d, C)"""
+
+
+@cases_of("attention", "attention_grad")
+def _attention_cases(primitive: str) -> Iterator[Case]:
+    def build(change: Callable, scale: float, sizes: tuple[int, ...], rng, dtype) -> tuple:
+        B, M, N, d, C = sizes
+        q, k, v = normal(rng, dtype, B, M, d), scale * normal(rng, dtype, B, N, d), normal(rng, dtype, B, N, C)
+        gy = normal(rng, dtype, B, M, C)
+        change(gy, q, k, v)
+        return (q, k, v) if primitive == "attention" else (gy, q, k, v, *attention.attention(q, k, v))
+
+    def nan_at(number: int) -> Callable:
+        def change(*arrays):
+            arrays[number][0, 0, 0] = np.nan
+
+        return change
+
+    def nothing(*arrays):
+        pass
+
+    for name, sizes in ATTENTION.items():
+        yield Case(name, partial(build, nothing, 1, sizes))
+    yield Case("scores far apart", partial(build, nothing, 300, (2, 9, 33, 4, 3)))
+    yield Case("equal scores", partial(build, nothing, 0, (2, 9, 33, 4, 3)))
+    for number, where in enumerate(("gy", "q", "k", "v")[primitive == "attention" :], primitive == "attention"):
+        yield Case(f"NaN in {where}", partial(build, nan_at(number), 1, (2, 19, 35, 4, 3)))
 
 
 # ------------------------------------------------------------------------------------------------------------- norm.py

@@ -250,6 +250,48 @@ def _log_softmax_grad_x(gy, y, axis, gx):
     return ((6 + 4 * math.sqrt(y.shape[axis])) * (np.abs(gy) + np.exp(y) * total),)
 
 
+def _score_errors(q, k):
+    """The scores, and how far each may be off: d products and sums, the root and the product with it."""
+    root = math.sqrt(q.shape[2])
+    turned = k.transpose(0, 2, 1)
+    return q @ turned / root, (4 * root + 4) * (np.abs(q) @ np.abs(turned)) / root
+
+
+@bound_of("attention")
+def _attention(q, k, v, y, lse):
+    """An error of a score is a relative one of its weight, and the log-sum's is their weighted mean, as in log_softmax.
+
+    Whether the largest of all scores is taken off or, chunk of keys by chunk, the largest so far: what is rounded on the way is
+    never larger than the distance between a query's largest and smallest score.
+    """
+    s, off = _score_errors(q, k)
+    m, shifted, log_sum = _log_sum_magnitude(s, 2)
+    weights = np.exp(s - lse[:, :, None])
+    off = off + np.abs(shifted).max(axis=2, keepdims=True)
+    roundings = 4 * math.sqrt(k.shape[1])
+    common = (weights * off).sum(axis=2, keepdims=True) + (8 + roundings) * (1 + log_sum)
+    return (weights * (off + common + roundings)) @ np.abs(v), (common + 2 * np.abs(m))[:, :, 0]
+
+
+@bound_of("attention_grad")
+def _attention_grad(gy, q, k, v, y, lse, gq, gk, gv):
+    """s - lse is rounded at its magnitude, which exp makes relative: 6 with the exponential. Then C products and sums twice, a
+    difference, a product; the root; and a sum over the keys for gq, over the queries for gk and gv."""
+    s, off = _score_errors(q, k)
+    exponent = s - lse[:, :, None]
+    weights, off = np.exp(exponent), off + np.abs(exponent) + 6
+    inner = (np.abs(gy) * np.abs(y)).sum(axis=2, keepdims=True)
+    size = weights * (np.abs(gy) @ np.abs(v).transpose(0, 2, 1) + inner)
+    over_keys, over_queries = (4 * math.sqrt(count) + 2 for count in (k.shape[1], q.shape[1]))
+    off_s = (off + 4 * math.sqrt(v.shape[2]) + 6) * size / math.sqrt(q.shape[2])
+    size = size / math.sqrt(q.shape[2])
+    return (
+        (off_s + over_keys * size) @ np.abs(k),
+        (off_s + over_queries * size).transpose(0, 2, 1) @ np.abs(q),
+        (weights * (off + over_queries)).transpose(0, 2, 1) @ np.abs(gy),
+    )
+
+
 def _channels(values):
     return values[:, None, None]
 

@@ -9,10 +9,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from minseg.kernels.reference import activation, conv, linear, loss, norm, optim, pool, resample, softmax
+from minseg.equations.literal import att as literal
+from minseg.kernels.reference import activation, attention, conv, linear, loss, norm, optim, pool, resample, softmax
 from minseg.kernels.spec import PRIMITIVES
 from minseg.testing.cases import CONVOLUTIONS, MAXIMA, POOLINGS, TRANSPOSED, cases
-from minseg.testing.conformance import as_tuple, reference
+from minseg.testing.conformance import FAN_IN, as_tuple, reference
 
 CLOSE = {"rtol": 1e-13, "atol": 1e-13}  # float64, sums of at most a few hundred terms of size 1: 4 sqrt(300) u < 1e-14
 PEER = {"float32": {"rtol": 1e-5, "atol": 1e-5}, "float64": {"rtol": 1e-12, "atol": 1e-12}}  # PyTorch's own roundings
@@ -307,6 +308,32 @@ def test_softmax_log_softmax_and_their_gradients(axis):
     np.testing.assert_allclose(softmax.log_softmax_grad_x(gy, np.log(p), axis), gx_log, **CLOSE)
 
 
+def test_attention_and_its_gradients():
+    """Sample by sample the loops that stand beside the equations."""
+    q, k, v, gy = (random(*shape, seed=seed) for seed, shape in enumerate([(2, 5, 3), (2, 4, 3), (2, 4, 2), (2, 5, 2)]))
+    y, lse = attention.attention(q, k, v)
+    gradients = attention.attention_grad(gy, q, k, v, y, lse)
+    for b in range(2):
+        s = literal.att_score(q[b], k[b])
+        np.testing.assert_allclose(lse[b], literal.att_log_sum(s), **CLOSE)
+        np.testing.assert_allclose(y[b], literal.att_attention(s, lse[b], v[b]), **CLOSE)
+        weights = literal.att_weights(s)
+        s_bar = literal.att_grad_s(weights, gy[b], v[b], y[b])
+        expected = literal.att_grad_q(s_bar, k[b]), literal.att_grad_k(s_bar, q[b]), literal.att_grad_v(weights, gy[b])
+        for found, wanted in zip(gradients, expected, strict=True):
+            np.testing.assert_allclose(found[b], wanted, **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_attention_with_scores_far_apart(dtype):
+    """A thousand units between two scores: no overflow, and the nearer key gets all."""
+    q, k, v = (np.array(rows, dtype)[None] for rows in ([[1], [-1]], [[1000], [-1000]], [[2], [3]]))
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        y, lse = attention.attention(q, k, v)
+    assert y.ravel().tolist() == [2, 3]
+    assert lse.ravel().tolist() == [1000, 1000]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_softmax_of_large_and_of_broken_rows(dtype):
     """Large logits overflow nowhere; a row without any finite maximum is NaN throughout, and its neighbours are not touched."""
@@ -547,10 +574,12 @@ def expect_peer(dtype: str, ours, theirs) -> None:
     np.testing.assert_allclose(ours, theirs.detach().numpy(), **PEER[dtype])
 
 
-def expect_same_sums(gy, ours, theirs, magnitudes) -> None:
-    """Sums over all n windows, in whatever order: each side rounds by at most n u times the sum of the magnitudes."""
-    assert ours.dtype == gy.dtype
-    n, u = gy[:, 0].size, np.finfo(gy.dtype).eps / 2
+def expect_same_sums(primitive: str, args: tuple, theirs) -> None:
+    """Sums of n terms, in whatever order: each side rounds by at most n u times the sum of the magnitudes."""
+    ours = reference(primitive)(*args)
+    magnitudes = reference(primitive)(*(abs(a) if isinstance(a, np.ndarray) else a for a in args))
+    n, u = FAN_IN[primitive](*args), np.finfo(ours.dtype).eps / 2
+    assert ours.dtype == args[0].dtype
     assert (abs(ours - theirs.detach().numpy()) <= 2 * n * u * magnitudes).all()
 
 
@@ -570,12 +599,10 @@ def test_convolutions_agree_with_torch(name, dtype):
         t.requires_grad_()
     y = torch.nn.functional.conv2d(tx, tw, tb, *c.window)
     y.backward(tgy)
-    expect_peer(dtype, conv.conv2d(x, w, b, *c.window), y)
-    expect_peer(dtype, conv.conv2d_grad_x(gy, w, c.x, *c.window), tx.grad)
-    expect_same_sums(
-        gy, conv.conv2d_grad_w(gy, x, c.w, *c.window), tw.grad, conv.conv2d_grad_w(abs(gy), abs(x), c.w, *c.window)
-    )
-    expect_peer(dtype, conv.conv2d_grad_b(gy), tb.grad)
+    expect_same_sums("conv2d", (x, w, b, *c.window), y)
+    expect_same_sums("conv2d_grad_x", (gy, w, c.x, *c.window), tx.grad)
+    expect_same_sums("conv2d_grad_w", (gy, x, c.w, *c.window), tw.grad)
+    expect_same_sums("conv2d_grad_b", (gy,), tb.grad)
     unfold = (c.w[2:], c.stride, c.padding, c.dilation)
     options = {"kernel_size": c.w[2:], "stride": c.stride, "padding": c.padding, "dilation": c.dilation}
     cols = torch.nn.functional.unfold(tx, **options)
@@ -592,7 +619,7 @@ def test_transposed_convolutions_agree_with_torch(name, dtype):
     x, w, b = (random(*s, seed=k).astype(dtype) for k, s in enumerate((t.x, t.w, (t.w[1] * t.groups,))))
     options = (t.stride, t.padding, t.output_padding)
     theirs = torch.nn.functional.conv_transpose2d(*peer_arrays(dtype, x, w, b), *options, t.groups, t.dilation)
-    expect_peer(dtype, conv.conv_transpose2d(x, w, b, *options, t.dilation, t.groups), theirs)
+    expect_same_sums("conv_transpose2d", (x, w, b, *options, t.dilation, t.groups), theirs)
 
 
 @pytest.mark.peer

@@ -148,6 +148,13 @@ ERRORS = [
     ("softmax_grad_x", (f(2, 3), f(3, 2), 1), ShapeError,
      "softmax gradient: gy and y must have the same shape, got (2, 3) and (3, 2)"),
     ("log_softmax_grad_x", (f(2, 3), f(2, 3), 2), ArgumentError, "softmax: axis 2 is not an axis of shape (2, 3) [act.softmax]"),
+    # attention
+    *(("attention", (f(*q), f(*k), f(*v)), ShapeError,
+       f"attention: expected q (B, M, d), k (B, N, d) and v (B, N, C), none ~ got q {q}, k {k} and v {v} [att.attention]")
+      for q, k, v in (((5, 3), (6, 3), (6, 2)), ((1, 5, 3), (1, 0, 3), (1, 0, 2)), ((1, 5, 3), (1, 6, 4), (1, 6, 2)),
+                      ((1, 5, 3), (1, 6, 3), (1, 7, 2)), ((1, 5, 3), (2, 6, 3), (2, 6, 2)))),
+    ("attention_grad", (f(1, 5, 3), f(1, 5, 3), f(1, 6, 3), f(1, 6, 2), f(1, 5, 2), f(1, 5)), ShapeError,
+     "attention_grad: expected gy and y (1, 5, 2) and lse (1, 5), got (1, 5, 3), (1, 5, 2) and (1, 5) [att.grad_q]"),
     # norm
     ("batch_norm_stats", (f(2, 3),), ShapeError, "batch_norm_stats: expected 4 dimensions (N, C, H, W), got shape (2, 3)"),
     ("batch_norm_stats", (f(0, 3, 1, 1),), ShapeError, "batch_norm_stats: every side must be at least 1, got shape (0, 3, 1, 1)"),

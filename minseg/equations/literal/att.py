@@ -39,6 +39,69 @@ def att_mix(A, V):
     return Y
 
 
+def att_log_sum(s):
+    M, N = s.shape
+    L = np.zeros(M)
+    for i in range(M):
+        total = 0.0
+        for j in range(N):
+            total += math.exp(s[i, j])
+        L[i] = math.log(total)
+    return L
+
+
+def att_attention(s, L, V):
+    (M, N), C = s.shape, V.shape[1]
+    Y = np.zeros((M, C))
+    for i in range(M):
+        for j in range(N):
+            share = math.exp(s[i, j] - L[i])
+            for c in range(C):
+                Y[i, c] += share * V[j, c]
+    return Y
+
+
+def att_grad_s(A, Y_bar, V, Y):
+    (M, N), C = A.shape, V.shape[1]
+    g = np.zeros((M, N))
+    for i in range(M):
+        for j in range(N):
+            for c in range(C):
+                g[i, j] += Y_bar[i, c] * (V[j, c] - Y[i, c])
+            g[i, j] *= A[i, j]
+    return g
+
+
+def att_grad_q(s_bar, K):
+    (M, N), d = s_bar.shape, K.shape[1]
+    g = np.zeros((M, d))
+    for i in range(M):
+        for j in range(N):
+            for c in range(d):
+                g[i, c] += s_bar[i, j] * K[j, c] / math.sqrt(d)
+    return g
+
+
+def att_grad_k(s_bar, Q):
+    (M, N), d = s_bar.shape, Q.shape[1]
+    g = np.zeros((N, d))
+    for i in range(M):
+        for j in range(N):
+            for c in range(d):
+                g[j, c] += s_bar[i, j] * Q[i, c] / math.sqrt(d)
+    return g
+
+
+def att_grad_v(A, Y_bar):
+    (M, N), C = A.shape, Y_bar.shape[1]
+    g = np.zeros((N, C))
+    for i in range(M):
+        for j in range(N):
+            for c in range(C):
+                g[j, c] += A[i, j] * Y_bar[i, c]
+    return g
+
+
 def att_multihead(W, Z):
     H, N, D = Z.shape
     O = len(W)

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minseg import nn, ops
+from minseg import backend, nn, ops
 from minseg.autograd import Tensor, concatenate, tensor
 from minseg.models.attention_decoder import DecoderStep
 from minseg.models.blocks import resized_like
 from minseg.nn.attention import project_heads
 from minseg.testing.equations import Sample
+from minseg.testing.samples.backward import gradient
 
 M, N, D, C = 5, 4, 3, 2
 
@@ -41,6 +42,65 @@ def att_mix(rng: np.random.Generator) -> Iterator[Sample]:
     A, V = rng.uniform(0.1, 1, (M, N)), rng.standard_normal((N, C))
     A /= A.sum(axis=1, keepdims=True)
     yield Sample({"A": A, "V": V, "N": N}, (M, C), lambda: _attention(np.sqrt(M) * np.eye(M), np.log(A).T, V)[0])
+
+
+def _log_sum(s: np.ndarray) -> np.ndarray:
+    return np.log(np.exp(s).sum(axis=1))
+
+
+def att_log_sum(rng: np.random.Generator) -> Iterator[Sample]:
+    """No operation returns it, the kernel does: for the backward pass."""
+    s = rng.standard_normal((M, N))
+
+    def code():
+        here = backend.current()
+        queries, keys, values = map(here.asarray, (np.sqrt(M) * np.eye(M)[None], s.T[None], np.zeros((1, N, C))))
+        return here.to_numpy(here.attention(queries, keys, values)[1])[0]
+
+    yield Sample({"s": s, "N": N}, (M,), code)
+
+
+def att_attention(rng: np.random.Generator) -> Iterator[Sample]:
+    s, V = rng.standard_normal((M, N)), rng.standard_normal((N, C))
+
+    def code():
+        return ops.scaled_dot_product_attention(tensor(np.sqrt(M) * np.eye(M)), tensor(s.T), tensor(V))
+
+    yield Sample({"s": s, "L": _log_sum(s), "V": V, "N": N}, (M, C), code)
+
+
+def _gradients(rng: np.random.Generator, Q: np.ndarray, K: np.ndarray):
+    """The symbols of attention's gradients, for these queries and keys; and its gradient for input number ``of``."""
+    V, Y_bar = rng.standard_normal((N, C)), rng.standard_normal((M, C))
+    s = Q @ K.T / np.sqrt(Q.shape[1])
+    A = np.exp(s - _log_sum(s)[:, None])
+    Y = A @ V
+    s_bar = A * (Y_bar @ V.T - (Y_bar * Y).sum(axis=1, keepdims=True))
+    values = {"A": A, "V": V, "Y": Y, "Q": Q, "K": K, r"\bar{Y}": Y_bar, r"\bar{s}": s_bar, "N": N, "M": M, "C": C}
+    return values, lambda of: gradient(ops.scaled_dot_product_attention, of, Y_bar, Q, K, V)
+
+
+def _gradient_sample(rng: np.random.Generator, of: int, symbols: tuple[str, ...], shape) -> Iterator[Sample]:
+    values, found = _gradients(rng, rng.standard_normal((M, D)), rng.standard_normal((N, D)))
+    yield Sample({name: ({"d": D} | values)[name] for name in symbols}, shape, lambda: found(of))
+
+
+def att_grad_s(rng: np.random.Generator) -> Iterator[Sample]:
+    """Queries as in att_weights: then keys are the scores, turned, and so are their gradients."""
+    values, found = _gradients(rng, np.sqrt(M) * np.eye(M), rng.standard_normal((N, M)))
+    yield Sample({name: values[name] for name in ("A", r"\bar{Y}", "V", "Y", "C")}, (M, N), lambda: found(1).T)
+
+
+def att_grad_q(rng: np.random.Generator) -> Iterator[Sample]:
+    return _gradient_sample(rng, 0, (r"\bar{s}", "K", "d", "N"), (M, D))
+
+
+def att_grad_k(rng: np.random.Generator) -> Iterator[Sample]:
+    return _gradient_sample(rng, 1, (r"\bar{s}", "Q", "d", "M"), (N, D))
+
+
+def att_grad_v(rng: np.random.Generator) -> Iterator[Sample]:
+    return _gradient_sample(rng, 2, ("A", r"\bar{Y}", "M"), (N, C))
 
 
 def att_multihead(rng: np.random.Generator) -> Iterator[Sample]:
