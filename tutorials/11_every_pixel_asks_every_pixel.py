@@ -221,7 +221,61 @@ for side in (16, 32, 64, 128, 256):
 erratum("ERR-63")
 
 # %% [markdown]
-# Two ways out are in use. Let each pixel ask a coarse grid of *means* instead of all pixels, or let whole *patches*
+# Nobody has to *keep* them, though. A question can go through the answers in pieces. It remembers the largest score so
+# far, the sum of what it has met, and its mixture so far; when a larger score turns up, both shrink by one factor. The
+# mixture comes out the same, and so does one number for each question: the logarithm of what its shares are divided
+# by.
+
+# %%
+show("att.log_sum", "att.attention")
+
+# %% [markdown]
+# Piece by piece, with never more than ``size`` shares of a question at hand:
+
+
+# %%
+def attention_in_pieces(Q, K, V, size):
+    """The mixtures (N, c), and the log-sums (N,)."""
+    largest, total, Y = np.full(len(Q), -np.inf), np.zeros(len(Q)), np.zeros((len(Q), V.shape[1]))
+    for start in range(0, len(K), size):
+        piece = slice(start, start + size)
+        s = Q @ K[piece].T / np.sqrt(Q.shape[1])
+        larger = np.maximum(largest, s.max(axis=1))
+        shrink, e = np.exp(largest - larger), np.exp(s - larger[:, None])
+        total = shrink * total + e.sum(axis=1)
+        Y = shrink[:, None] * Y + e @ V[piece]
+        largest = larger
+    return Y / total[:, None], largest + np.log(total)
+
+
+Q, K, V = (rng.standard_normal((40, 4)) for _ in range(3))
+y, log_sums = attention_in_pieces(Q, K, V, size=7)
+assert np.allclose(y, attention_loops(Q, K, V)[0])
+print("pieces of 7 and all 40 at once agree")
+
+# %% [markdown]
+# Going back, the log-sum gives every share again, as exp(s - L). With it the gradients can be found in pieces, too:
+# first those of the scores, then from these the gradients of questions, answers and values.
+
+# %%
+show("att.grad_s", "att.grad_q", "att.grad_k", "att.grad_v")
+
+# %% [markdown]
+# Four formulas, four lines; the operation has them as a kernel, which works on a few dozen questions at a time, so
+# that their shares never leave the processor's cache.
+
+# %%
+y_bar, root = rng.standard_normal(y.shape), np.sqrt(Q.shape[1])
+A = np.exp(Q @ K.T / root - log_sums[:, None])
+s_bar = A * (y_bar @ V.T - (y_bar * y).sum(axis=1, keepdims=True))
+by_hand = s_bar @ K / root, s_bar.T @ Q / root, A.T @ y_bar
+inputs = [tensor(values, requires_grad=True) for values in (Q, K, V)]
+ops.scaled_dot_product_attention(*inputs).backward(y_bar)
+assert all(np.allclose(x.grad, g) for x, g in zip(inputs, by_hand, strict=True))
+print("the formulas and ops.scaled_dot_product_attention agree on all three gradients")
+
+# %% [markdown]
+# That saves memory, and time with it, but not one product. Two ways to fewer products are in use. Let each pixel ask a coarse grid of *means* instead of all pixels, or let whole *patches*
 # ask each other. Before those, one more idea that both share: several attentions side by side, called heads, each with
 # weights of its own, so that one may look for colours and another for edges. A last matrix joins them.
 
