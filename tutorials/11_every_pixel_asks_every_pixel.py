@@ -275,9 +275,10 @@ assert all(np.allclose(x.grad, g) for x, g in zip(inputs, by_hand, strict=True))
 print("the formulas and ops.scaled_dot_product_attention agree on all three gradients")
 
 # %% [markdown]
-# That saves memory, and time with it, but not one product. Two ways to fewer products are in use. Let each pixel ask a coarse grid of *means* instead of all pixels, or let whole *patches*
-# ask each other. Before those, one more idea that both share: several attentions side by side, called heads, each with
-# weights of its own, so that one may look for colours and another for edges. A last matrix joins them.
+# That saves memory, and time with it, but not one product. Two ways to fewer products are in use. Let each pixel ask a
+# coarse grid of *means* instead of all pixels, or let whole *patches* ask each other. Before those, one more idea that
+# both share: several attentions side by side, called heads, each with weights of its own, so that one may look for
+# colours and another for edges. A last matrix joins them.
 
 # %%
 show("att.multihead")

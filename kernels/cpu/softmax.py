@@ -13,6 +13,7 @@ from numba import prange
 from minseg.kernels import memory
 from minseg.kernels.cpu.elementary import exp, log
 from minseg.kernels.cpu.jit import CHUNK, SUMMING, kernel, parallel_kernel
+from minseg.kernels.cpu.simd import LANES, at_least, load, pointer, store
 
 BLOCK = 512
 """Pixels of a block: with four classes, 8 KB each of input and output."""
@@ -26,12 +27,23 @@ def _around(x, axis: int):
 
 @kernel
 def maximum(x, o, start, m):
-    """m[i] = the largest of x[o, :, start + i]. A NaN is no maximum; exp(x - m) makes NaN of its pixel."""
-    stop = start + m.size
-    for k in range(x.shape[1]):
-        xs = x[o, k, start:stop]
-        for i in range(m.size):
-            m[i] = xs[i] if (k == 0) | (xs[i] > m[i]) else m[i]
+    """m[i] = the largest of x[o, :, start + i]. A NaN may be overlooked, or be the maximum: exp(x - m) makes NaN of its pixel.
+
+    Vectors by name: of ``m[i] = x if x > m[i] else m[i]`` LLVM makes a masked store, which costs some processors ten times a store.
+    """
+    _, K, inner = x.shape
+    first, whole = o * K * inner + start, m.size // LANES * LANES
+    numbers, largest = pointer(x), pointer(m)
+    for i in range(0, whole, LANES):
+        found = load(numbers, first + i)
+        for k in range(1, K):
+            found = at_least(load(numbers, first + k * inner + i), found)
+        store(largest, i, found)
+    for i in range(whole, m.size):
+        found = x[o, 0, start + i]
+        for k in range(1, K):
+            found = max(found, x[o, k, start + i])
+        m[i] = found
 
 
 @kernel
@@ -125,28 +137,22 @@ def _log_softmax_grad_x(gy, y, gx):
 
 # -------------------------------------------------------------------------------------------------- along the last axis
 
-LANES = 16
-"""Maxima that a row is searched for side by side: a single one could not be found by vector code, since each would wait for the
-last."""
-
 
 @kernel
 def _row_maximum(xs, lanes):
-    """The largest of a row. As in ``maximum`` a NaN may be overlooked, or be the maximum: either way it makes NaN of its row."""
+    """The largest of a row, found by LANES searches side by side; ``lanes`` has room for what they find. NaN as in ``maximum``."""
     m = xs[0]
     if xs.size < LANES:
         for i in range(xs.size):
-            m = xs[i] if xs[i] > m else m
+            m = max(m, xs[i])
         return m
-    last = xs.size - LANES
-    for lane in range(LANES):
-        lanes[lane] = xs[last + lane]
+    last, numbers = xs.size - LANES, pointer(xs)
+    found = load(numbers, last)
     for start in range(0, last, LANES):
-        some = xs[start : start + LANES]
-        for lane in range(LANES):
-            lanes[lane] = some[lane] if some[lane] > lanes[lane] else lanes[lane]
+        found = at_least(load(numbers, start), found)
+    store(lanes, 0, found)
     for lane in range(LANES):
-        m = lanes[lane] if lanes[lane] > m else m
+        m = max(m, lanes[lane])
     return m
 
 
