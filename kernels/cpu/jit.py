@@ -3,6 +3,8 @@
 Nothing compiles on import. A kernel compiles when it first meets argument types, and cache.py keeps the machine code.
 """
 
+import contextlib
+import importlib
 import os
 
 from numba import njit
@@ -10,11 +12,24 @@ from numba.extending import register_jitable
 
 from minseg.kernels.cpu.cache import cache_for
 
-# A thread that has done its share waits for the next loop. GNU's OpenMP lets it spin for milliseconds first, even where another
-# process wants that core, or the very thread that all wait for: on two cores that others used as well, training steps took five
-# times as long as with short spinning. OpenMP reads this when the first parallel kernel loads it; a user's own choice stays.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+def _load_threads() -> None:
+    """Load Numba's OpenMP so that threads which wait for the next loop spin for a short time only.
+
+    GNU's OpenMP lets them spin for milliseconds, even where another process wants that core, or the very thread that all wait for:
+    on two cores that others used as well, training steps took five times as long. It reads its setting once, when it is loaded, so
+    nobody else meets it: other libraries bring an OpenMP of their own. A user's own choice stays.
+    """
+    chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
+    if not chosen:
+        os.environ["GOMP_SPINCOUNT"] = "2000"
+    with contextlib.suppress(ImportError):  # a Numba that was built without OpenMP has threads of another kind
+        importlib.import_module("numba.np.ufunc.omppool")
+    if not chosen:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
+_load_threads()
 
 ROUNDING = {"contract"}
 """Fast-math for every kernel: a * b + c may round once instead of twice."""
