@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from minseg.kernels.cpu import jit
+
 HEAVY = ("numba", "llvmlite", "matplotlib", "PIL", "tqdm", "safetensors", "torch")
 
 
@@ -37,7 +39,7 @@ def test_the_reference_kernels_run_without_numba():
 
 @pytest.mark.parametrize(
     ("chosen", "expected"),
-    [({}, "2000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
+    [({}, jit.SPINS), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
 )
 def test_threads_that_wait_spin_for_a_short_time_unless_the_user_chose(chosen, expected):
     """As OpenMP itself says; and nothing stays in the environment, for another library's OpenMP or another process to read."""
