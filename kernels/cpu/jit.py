@@ -23,7 +23,10 @@ def _load_threads() -> None:
 
     GNU's OpenMP lets them spin for milliseconds, even where another process wants that core, or the very thread that all wait for:
     on two cores that others used as well, training steps took up to five times as long. It reads its setting once, when it is
-    loaded, so nobody else meets it: other libraries bring an OpenMP of their own. A user's own choice stays.
+    loaded, so nothing need stay in the environment, where other libraries and processes would find it. A user's own choice stays.
+
+    PyTorch brings an OpenMP of its own, unless this one is loaded already; sharing it costs PyTorch much speed on small images. So
+    whoever compares loads PyTorch first, as ``minseg bench`` does.
     """
     chosen = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ)
     if not chosen:
