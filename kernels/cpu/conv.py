@@ -1,12 +1,12 @@
 """Convolution on the CPU: a ladder of rungs, each faster than the one before it and less general, and the choice among them.
 
 conv_direct.py       the definition as loops                                        any shape, both dtypes
-conv_im2col.py       columns in strips, and a matrix product in registers          any shape, both dtypes
-conv_tile.py         the same without copying columns                              any shape, both dtypes
-conv_depthwise.py    each channel by itself, lanes masked at the image's edges    one channel a group, stride 1
-conv_patches.py      rows of pixels split and joined by whole vectors              kernel as large as the stride, no padding
-conv_winograd_f2.py  16 products for 2x2 outputs instead of 36                     3x3, stride and dilation 1, float32
-conv_winograd_f4.py  36 products for 4x4 outputs instead of 144                    the same
+conv_im2col.py       columns in strips, and a matrix product in registers           any shape, both dtypes
+conv_tile.py         the same without copying columns                               any shape, both dtypes
+conv_depthwise.py    each channel by itself, without a matrix product               one channel a group, stride 1
+conv_patches.py      rows of pixels split and joined by whole vectors               kernel as large as the stride, no padding
+conv_winograd_f2.py  16 products for 2x2 outputs instead of 36                      3x3, stride and dilation 1, float32
+conv_winograd_f4.py  36 products for 4x4 outputs instead of 144                     the same
 
 Milliseconds of one core (AMD EPYC, AVX-512) for 3x3 convolutions of 8 images, best of 8 in turn, PyTorch 2.13 in its better layout:
 

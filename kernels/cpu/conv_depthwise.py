@@ -1,33 +1,54 @@
 """A rung for depthwise convolutions: each channel has a kernel of its own, and windows move by one pixel. Both dtypes.
 
-Changed from conv_tile.py: no matrix product. A group with one output would fill one row in eight of a register tile, and for its
-nine multiply-adds a pixel the third rung copies the image twice, to add zeros around it and to take away what lies between rows.
-Here neither is copied: a vector of neighbouring outputs is summed in one register, and lanes that would read beyond a row of the
-image are masked, which makes them 0.
+Changed from conv_tile.py: no matrix product. A group with one output would fill one row in four or eight of a register tile, and
+what lies between the rows of a strip would be multiplied, stored and taken away again. Here a plane is copied with zeros around it,
+a few rows of outputs are summed in as many registers, and whole vectors go straight to their place. The gradient for a kernel keeps
+one register for each position of it.
 
-Faster because only multiply-adds and their loads are left: 3x3 kernels, 4 images of 64 channels, on two threads (Intel Xeon,
-AVX-512) take 0.24 ms at 32x32 pixels forward and for either gradient, and 0.12 at 16x16; the third rung 0.5 to 0.7, and 0.3.
+Faster because only multiply-adds and their loads are left, in several sums that need not wait for each other. Masks of the lanes
+that lie within the image would save the copy, and did so once; but a copy within the L1 cache is cheap everywhere, and masks only
+with AVX-512: 3x3 kernels, 4 images of 64 channels at 32x32 pixels, on two threads, in milliseconds (AMD EPYC, Zen 3, AVX2):
+
+               forward  grad x  grad w
+    tile          0.46    0.55    0.44
+    masks         1.34    1.46    1.16
+    copies        0.17    0.17    0.14
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
 
 from minseg.errors import Unsupported
 from minseg.kernels import memory, shapes
-from minseg.kernels.cpu.conv_parts import Windows, windows_of
+from minseg.kernels.cpu.conv_parts import Windows, fill_row, put_row, windows_of
 from minseg.kernels.cpu.jit import kernel, parallel_kernel
 from minseg.kernels.cpu.simd import (
     LANES,
     add_lane_sums,
+    add_outer,
     at_least,
+    load,
+    load_at,
+    load_each,
     load_masked,
+    masked,
+    multiply_add,
     peek,
     pointer,
     splat,
-    splat_at,
+    splat_each,
+    store_each,
     store_masked,
 )
 from minseg.kernels.spec import Pair, Shape
+
+COPY_FLOATS = 16 * 1024  # numbers in a strip's copy: 64 KB
+STRIPS = 4  # that one piece of work takes, in the same copy
+DOWN = 4  # rows of outputs summed at once: their additions need not wait for each other
+TAPS = 9  # kernel positions whose gradients are summed at once, for the same reason
+EACH_ROW, EACH_TAP = (0,) * DOWN, (0,) * TAPS
 
 
 def applies(w_shape: Shape, stride: Pair, groups: int) -> bool:
@@ -45,73 +66,117 @@ def _expect(w_shape: Shape, stride: Pair, groups: int) -> None:
 # ---------------------------------------------------------------------------------------------------- planes, in parallel
 
 
-def lane_masks(win: Windows):
-    """Bits of the lanes that take part: of the vectors that begin at output j = 0, LANES, ...: (vectors, 1 + S).
+class Plan(NamedTuple):
+    """How planes are cut into strips of rows, and what a strip's copy with zeros around it looks like. Follows from shapes."""
 
-    Column 0: those that are outputs. Column 1 + q: those of them whose kernel position q lies within the image's row.
-    """
-    j = np.arange(0, win.J, LANES)[:, None, None] + np.arange(LANES)
-    v = j + (win.dilation_j * np.arange(win.S) - win.padding_j)[:, None]
-    inside = np.concatenate([j < win.J, (v >= 0) & (v < win.W) & (j < win.J)], axis=1)
-    return (inside << np.arange(LANES)).sum(axis=2)
+    strips: int  # in a plane
+    rows: int  # of outputs in a strip
+    height: int  # of the copy ...
+    pitch: int  # ... and from a row of it to the next
+
+
+def plan_of(win: Windows) -> Plan:
+    below, right = win.dilation_i * (win.R - 1), win.dilation_j * (win.S - 1)
+    pitch = -(-win.J // LANES) * LANES + right
+    strips = -(-win.I // max(DOWN, COPY_FLOATS // pitch - below))
+    rows = -(-win.I // strips)
+    return Plan(strips, rows, -(-rows // DOWN) * DOWN + below, pitch)
 
 
 @kernel
-def correlate_plane(x, at, w, k, win, masks, bias, least, y, to):
-    """The plane y[to + (i, j)] = bias + sum of w[k + (p, q)] x[at + (i + d p - P, j + d q - P)], but at least ``least``."""
-    x, w, masks, y = pointer(x), pointer(w), pointer(masks), pointer(y)
-    biases, leasts = splat(x, bias), splat(x, least)
-    for i in range(win.I):
-        mask = 0
+def places(win, plan, multiple):
+    """Where in the copy each kernel position's pixels begin; the last one's again until there are a multiple of so many."""
+    taps = win.R * win.S
+    offset = np.empty((taps + multiple - 1) // multiple * multiple, np.int64)
+    for k in range(len(offset)):
+        p, q = min(k, taps - 1) // win.S, min(k, taps - 1) % win.S
+        offset[k] = win.dilation_i * p * plan.pitch + win.dilation_j * q
+    return offset
+
+
+@kernel
+def copy_rows(x, at, win, plan, i, copy):
+    """copy[r, c] = x[at + (i + r - P, c - P)]. Zeros beside the rows stay as they are."""
+    x, copy = pointer(x), pointer(copy)
+    first, left = max(0, -win.padding_j), max(0, win.padding_j)
+    count = min(win.W - first, plan.pitch - left)
+    for r in range(plan.height):
+        u, to = i + r - win.padding_i, r * plan.pitch + left
+        if 0 <= u < win.H:
+            put_row(x, at + u * win.W + first, 0, copy, to, 1, count)
+        else:
+            fill_row(copy, to, count, 0)
+
+
+@kernel
+def correlate_rows(copy, offset, w, k, bias, least, win, plan, rows, y, to):
+    """y[to + (i, j)] = bias + sum of w[k + t] copy[offset[t] + (i, j)], but at least ``least``, for i < rows."""
+    copy, offset, w, y = pointer(copy), pointer(offset), pointer(w), pointer(y)
+    leasts = splat(copy, least)
+    for i in range(0, rows, DOWN):
         for j in range(0, win.J, LANES):
-            sums = biases
-            for p in range(win.R):
-                u = i + win.dilation_i * p - win.padding_i
-                if 0 <= u < win.H:
-                    row = at + u * win.W + j - win.padding_j
-                    for q in range(win.S):
-                        pixels = load_masked(x, row + win.dilation_j * q, peek(masks, mask + 1 + q))
-                        sums = sums + splat_at(w, k + p * win.S + q) * pixels
-            store_masked(y, to + i * win.J + j, at_least(sums, leasts), peek(masks, mask))
-            mask += 1 + win.S
+            sums = splat_each(copy, bias, EACH_ROW)
+            for t in range(win.R * win.S):
+                pixels = load_each(copy, i * plan.pitch + j + peek(offset, t), plan.pitch, EACH_ROW)
+                sums = multiply_add(sums, w, k + t, 0, pixels)
+            sums = at_least(sums, leasts)
+            if i + DOWN <= rows and j + LANES <= win.J:
+                store_each(y, to + i * win.J + j, win.J, sums)
+            else:
+                for m in range(min(DOWN, rows - i)):
+                    store_masked(y, to + (i + m) * win.J + j, sums[m], first_lanes(win.J - j))
 
 
 @kernel
-def sum_plane(gy, at, x, to, win, masks, sums):
-    """sums[(p, q)] += the sum of gy[at + (i, j)] x[to + (i + d p - P, j + d q - P)]"""
-    gy, x, masks, sums = pointer(gy), pointer(x), pointer(masks), pointer(sums)
-    for p in range(win.R):
-        u = win.dilation_i * p - win.padding_i
-        for q in range(win.S):
-            total = splat(x, 0)
-            for i in range(max(0, -u), min(win.I, win.H - u)):
-                mask, row = 1 + q, to + (i + u) * win.W + win.dilation_j * q - win.padding_j
-                for j in range(0, win.J, LANES):
-                    bits = peek(masks, mask)
-                    total = total + load_masked(gy, at + i * win.J + j, bits) * load_masked(x, row + j, bits)
-                    mask += 1 + win.S
-            add_lane_sums(sums, p * win.S + q, (total,))
+def sum_rows(gy, at, copy, offset, win, plan, rows, sums):
+    """sums[t] += the sum of gy[at + (i, j)] copy[offset[t] + (i, j)] for i < rows."""
+    gy, copy, sums = pointer(gy), pointer(copy), pointer(sums)
+    whole, bits = win.J // LANES * LANES, first_lanes(win.J % LANES)
+    for t in range(0, len(offset), TAPS):
+        totals = splat_each(copy, 0, EACH_TAP)
+        for i in range(rows):
+            for j in range(0, whole, LANES):
+                pixels = load_at(copy, i * plan.pitch + j, offset, t, EACH_TAP)
+                totals = add_outer(totals, (load(gy, at + i * win.J + j),), pixels)
+            if bits:
+                pixels = masked(load_at(copy, i * plan.pitch + whole, offset, t, EACH_TAP), bits)
+                totals = add_outer(totals, (load_masked(gy, at + i * win.J + whole, bits),), pixels)
+        add_lane_sums(sums, t, totals)
+
+
+@kernel
+def first_lanes(count):
+    """Bits of the first lanes, so many of them, of a vector."""
+    return (1 << min(count, LANES)) - 1
 
 
 @parallel_kernel
-def correlate(x, w, bias, least, win, masks, y):
-    channels = len(bias)
-    for index in prange(x.size // (win.H * win.W)):
-        plane = np.int64(index)
-        c, at, to = plane % channels, plane * win.H * win.W, plane * win.I * win.J
-        correlate_plane(x, at, w, c * win.R * win.S, win, masks, bias[c], least, y, to)
+def correlate(x, w, bias, least, win, plan, y):
+    channels, taps = len(bias), win.R * win.S
+    strips = x.size // (win.H * win.W) * plan.strips
+    for job in prange((strips + STRIPS - 1) // STRIPS):
+        copy, offset = np.zeros(plan.height * plan.pitch, x.dtype), places(win, plan, 1)
+        for strip in range(np.int64(job) * STRIPS, min(strips, (np.int64(job) + 1) * STRIPS)):
+            plane, i = strip // plan.strips, strip % plan.strips * plan.rows
+            c, rows = plane % channels, min(plan.rows, win.I - i)
+            copy_rows(x, plane * win.H * win.W, win, plan, i, copy)
+            to = (plane * win.I + i) * win.J
+            correlate_rows(copy, offset, w, c * taps, bias[c], least, win, plan, rows, y, to)
 
 
 @parallel_kernel
-def correlate_gradient(gy, x, win, masks, sums):
-    """sums[c]: the gradient for the kernel of channel c, and zeros that fill up a vector behind its last number."""
+def correlate_gradient(gy, x, win, plan, sums):
+    """sums[c]: the gradient for the kernel of channel c, and what fills it up to whole vectors."""
     channels = len(sums)
-    for index in prange(channels):
-        c = np.int64(index)
+    for job in prange(channels):
+        c = np.int64(job)
+        copy, offset = np.zeros(plan.height * plan.pitch, x.dtype), places(win, plan, TAPS)
         sums[c] = 0
-        for n in range(x.size // (channels * win.H * win.W)):
-            plane = n * channels + c
-            sum_plane(gy, plane * win.I * win.J, x, plane * win.H * win.W, win, masks, sums[c])
+        for strip in range(x.size // (channels * win.H * win.W) * plan.strips):
+            plane, i = strip // plan.strips * channels + c, strip % plan.strips * plan.rows
+            copy_rows(x, plane * win.H * win.W, win, plan, i, copy)
+            at = (plane * win.I + i) * win.J
+            sum_rows(gy, at, copy, offset, win, plan, min(plan.rows, win.I - i), sums[c])
 
 
 # ----------------------------------------------------------------------------------------------------------- the primitives
@@ -120,7 +185,7 @@ def correlate_gradient(gy, x, win, masks, sums):
 def _run(x, w, b, win: Windows, least: float):
     y = memory.empty((*x.shape[:2], win.I, win.J), x.dtype)
     bias = np.zeros(len(w), x.dtype) if b is None else b
-    correlate(x.reshape(-1), w.reshape(-1), bias, x.dtype.type(least), win, lane_masks(win).ravel(), y.reshape(-1))
+    correlate(x.reshape(-1), w.reshape(-1), bias, x.dtype.type(least), win, plan_of(win), y.reshape(-1))
     return y
 
 
@@ -161,6 +226,6 @@ def conv2d_grad_w(gy, x, w_shape: Shape, stride: Pair, padding: Pair, dilation: 
     _expect(w_shape, stride, groups)
     taps = w_shape[2] * w_shape[3]
     win = windows_of(x.shape, groups, w_shape[2:], stride, padding, dilation)
-    sums = np.empty((groups, taps - 1 + LANES), x.dtype)
-    correlate_gradient(gy.reshape(-1), x.reshape(-1), win, lane_masks(win).ravel(), sums)
+    sums = np.empty((groups, -(-taps // TAPS) * TAPS + LANES), x.dtype)
+    correlate_gradient(gy.reshape(-1), x.reshape(-1), win, plan_of(win), sums)
     return np.ascontiguousarray(sums[:, :taps]).reshape(w_shape)

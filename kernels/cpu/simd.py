@@ -172,6 +172,18 @@ def store_masked(typing, array, i, v, bits):
 
 
 @intrinsic
+def masked(typing, vectors, bits):
+    """The vectors of a tuple in the lanes whose bit is set, and 0 in the others."""
+
+    def generate(context, builder, signature, args):
+        mask, zeros = _mask(builder, args[1]), ir.Constant(vectors.dtype.llvm, None)
+        kept = [builder.select(mask, v, zeros) for v in cgutils.unpack_tuple(builder, args[0])]
+        return context.make_tuple(builder, vectors, kept)
+
+    return vectors(vectors, bits), generate
+
+
+@intrinsic
 def load_each(typing, array, i, step, like):
     """As many vectors as the tuple ``like`` has items, ``step`` numbers apart: the first is load(array, i)."""
     vector = Vector(array.dtype)
@@ -422,13 +434,17 @@ def add_lane_sums(typing, array, i, vectors):
 
 @intrinsic
 def at_least(typing, v, least):
-    """v, but ``least`` where v is below it; NaN stays."""
+    """v, a vector or a tuple of them, but ``least`` where it is below that; NaN stays."""
 
     def generate(context, builder, signature, args):
-        v, least = args
-        return builder.select(builder.fcmp_ordered(">", least, v), least, v)  # one instruction where it is written so
+        def floor(one):  # one instruction where it is written so
+            return builder.select(builder.fcmp_ordered(">", args[1], one), args[1], one)
 
-    return v(v, v), generate
+        if v == least:
+            return floor(args[0])
+        return context.make_tuple(builder, v, list(map(floor, cgutils.unpack_tuple(builder, args[0]))))
+
+    return v(v, least), generate
 
 
 def _arithmetic(instruction: str):

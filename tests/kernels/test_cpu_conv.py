@@ -11,7 +11,7 @@ import pytest
 
 from minseg.errors import Unsupported
 from minseg.kernels import memory, shapes
-from minseg.kernels.cpu import conv, conv_parts, conv_patches, conv_tile, simd
+from minseg.kernels.cpu import conv, conv_depthwise, conv_parts, conv_patches, conv_tile, simd
 from minseg.kernels.cpu.jit import kernel
 from minseg.testing.conformance import WINOGRAD, conform
 
@@ -181,6 +181,9 @@ DEPTHWISE = {
     "dilation beyond the image": depthwise(2, 3, (5, 6), (3, 3), (8, 9), (8, 9)),
     "padding beyond the kernel": depthwise(2, 3, (5, 6), (2, 3), (4, 7), (1, 2)),
     "a long kernel": depthwise(1, 2, (7, 3 * L), (2, L + 3), (0, 5), (1, 1)),
+    "several strips, the last shorter": depthwise(
+        1, 2, (2 * conv_depthwise.COPY_FLOATS // L + 1, 3), (3, 2), (1, 1), (2, 1)
+    ),
     "float64": depthwise(3, 4, (7, L + 5), (3, 3), (1, 2), (1, 2), "float64"),
 }
 
@@ -434,6 +437,15 @@ def test_a_bad_pixel_spoils_the_gradient_of_its_kernels(rung):
     assert np.isfinite(gw[:, :2]).all()
 
 
+@pytest.mark.parametrize("width", [L - 1, L, L + 3])
+def test_a_bad_pixel_does_not_spoil_positions_of_a_depthwise_kernel_that_never_meet_it(width):
+    gy, x, *rest = depthwise(2, 3, (6, width), (3, 3), (1, 1), (1, 1))["conv2d_grad_w"]
+    x[1, 2, 3, -1] = np.nan
+    expected = np.zeros(rest[0], bool)
+    expected[2, :, :, 1:] = True  # no window's first column stands on the image's last
+    np.testing.assert_array_equal(np.isnan(conv.VARIANTS["conv2d_grad_w"]["depthwise"](gy, x, *rest)), expected)
+
+
 # ---------------------------------------------------------------------------------------------------------------- vectors
 
 
@@ -464,17 +476,19 @@ def test_vectors(dtype):
 @kernel
 def _masked(a, bits, out):
     simd.store_masked(out, 1, simd.load_masked(a, -2, bits[0]), bits[1])
+    simd.store_each(out, simd.LANES + 2, simd.LANES, simd.masked((simd.load(a, 0), simd.load(a, 1)), bits[0]))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_masked_lanes_are_neither_read_nor_written(dtype):
     L = simd.LANES
-    a, out = np.arange(1, L + 1).astype(dtype), np.full(L + 2, np.nan, dtype)
+    a, out = np.arange(1, L + 2).astype(dtype), np.full(3 * L + 2, np.nan, dtype)
     lanes = np.arange(L)
     read, written = lanes % 3 == 2, lanes < L - 1
     _masked(a, np.array([(mask << lanes).sum() for mask in (read, written)]), out)
     np.testing.assert_array_equal(out[1:L], np.where(read, lanes - 1, 0)[: L - 1])
     assert np.isnan(out[[0, L, L + 1]]).all()
+    np.testing.assert_array_equal(out[L + 2 :].reshape(2, L), np.where(read, np.stack([a[:L], a[1:]]), 0))
 
 
 HALF, SOME = (0,) * (simd.LANES // 2), (0,) * (simd.LANES + 3)
@@ -519,8 +533,9 @@ def _many(a, out):
     simd.store_each(out, L * L, L, simd.load_rows(a, -2 * L, L, SIX, 2, 5, np.zeros(L, a.dtype)))
     sums, x = simd.load_grid(a, 3, 5 * L, SIX, THREE), simd.load_each(a, 1, L, THREE)
     simd.store_grid(out, (L + 6) * L, 4 * L, simd.multiply_add(sums, a, 7, 9, x), THREE)
-    floor = simd.at_least(simd.load(a, 0), simd.splat(a, 2))
-    simd.store_each(out, (L + 6 + 8) * L, L, (floor, simd.splat_each(a, 5, SIX)[5]))
+    floors = simd.at_least(simd.load_each(a, 0, L, HALF), simd.splat(a, 2))
+    simd.store_each(out, (L + 6 + 8) * L, L, (simd.at_least(simd.load(a, 0), simd.splat(a, 2)), floors[1]))
+    simd.store(out, (L + 6 + 10) * L, simd.splat_each(a, 5, SIX)[5])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -528,7 +543,7 @@ def test_several_vectors(dtype):
     L = simd.LANES
     a = np.random.default_rng(2).integers(-50, 50, L * (L + 9)).astype(dtype)
     a[1] = np.nan
-    out = np.full((L + 16, L), np.nan, dtype)
+    out = np.full((L + 17, L), np.nan, dtype)
     _many(a, out.reshape(-1))
     square, rows, grid, last = out[:L], out[L : L + 6], out[L + 6 : L + 14].reshape(2, 4 * L), out[L + 14 :]
     np.testing.assert_array_equal(square.T, a[: L * (L + 1)].reshape(L, L + 1)[:, :L])
@@ -538,8 +553,8 @@ def test_several_vectors(dtype):
         expected = a[3 + 5 * L * m :][: 3 * L] + a[7 + 9 * m] * a[1 : 1 + 3 * L]
         np.testing.assert_array_equal(grid[m, : 3 * L], expected)
     assert np.isnan(grid[:, 3 * L :]).all()
-    np.testing.assert_array_equal(last[0], np.where(a[:L] < 2, 2, a[:L]))
-    np.testing.assert_array_equal(last[1], np.full(L, 5))
+    np.testing.assert_array_equal(last[:2].ravel(), np.where(a[: 2 * L] < 2, 2, a[: 2 * L]))
+    np.testing.assert_array_equal(last[2], np.full(L, 5))
 
 
 @pytest.mark.slow
