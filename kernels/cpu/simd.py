@@ -330,25 +330,48 @@ def splat_at(typing, array, i):
     return vector(array, types.intp), generate
 
 
-@intrinsic
-def turned(typing, vectors):
-    """LANES vectors as the rows of a square: its columns.
+def _turn_eight(builder, rows):
+    """Three steps for 8 x 8, of which only the last crosses the middle of a register, as AVX does at twice the cost.
 
-    One step deals the first half of the rows and the second alternately into each other, lane by lane, as one shuffles cards. A
+    First the numbers of neighbouring rows alternate, within each half of a register; then pairs of them do. So the first column's
+    upper four numbers stand beside the fifth column's; the last step joins upper and lower fours.
+    """
+
+    def picks(*lanes):
+        return ir.Constant(ir.VectorType(_I32, LANES), lanes)
+
+    numbers = picks(0, 8, 1, 9, 4, 12, 5, 13), picks(2, 10, 3, 11, 6, 14, 7, 15)
+    pairs = picks(0, 1, 8, 9, 4, 5, 12, 13), picks(2, 3, 10, 11, 6, 7, 14, 15)
+    fours = picks(0, 1, 2, 3, 8, 9, 10, 11), picks(4, 5, 6, 7, 12, 13, 14, 15)
+    both = [[builder.shuffle_vector(*rows[r : r + 2], lanes) for lanes in numbers] for r in (0, 2, 4, 6)]
+    upper, lower = (
+        [builder.shuffle_vector(a, b, lanes) for a, b in zip(*two) for lanes in pairs] for two in (both[:2], both[2:])
+    )
+    return [builder.shuffle_vector(a, b, lanes) for lanes in fours for a, b in zip(upper, lower)]
+
+
+def _turn_by_dealing(builder, rows):
+    """One step deals the first half of the rows and the second alternately into each other, lane by lane, as one shuffles cards. A
     number in row r, lane k is then in row 2r + (k's highest bit), lane 2k + (r's highest bit), each modulo LANES: so after as many
     steps as LANES has bits, r and k have changed places.
     """
-    vector, half = vectors.dtype, LANES // 2
+    half = LANES // 2
     masks = [ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (_ALTERNATELY[:LANES], _ALTERNATELY[LANES:])]
+    for _ in range(half.bit_length()):
+        pairs = zip(rows[:half], rows[half:])
+        rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
+    return rows
+
+
+@intrinsic
+def turned(typing, vectors):
+    """LANES vectors as the rows of a square: its columns."""
+    turn = _turn_eight if LANES == 8 else _turn_by_dealing
 
     def generate(context, builder, signature, args):
-        rows = cgutils.unpack_tuple(builder, args[0])
-        for _ in range(half.bit_length()):
-            pairs = zip(rows[:half], rows[half:])
-            rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
-        return context.make_tuple(builder, signature.return_type, rows)
+        return context.make_tuple(builder, signature.return_type, turn(builder, cgutils.unpack_tuple(builder, args[0])))
 
-    return types.UniTuple(vector, LANES)(vectors), generate
+    return types.UniTuple(vectors.dtype, LANES)(vectors), generate
 
 
 def _lanes_of_both(first: list[int], second: list[int]):
@@ -410,8 +433,8 @@ def add_outer(typing, sums, a, b):
 def add_lane_sums(typing, array, i, vectors):
     """array[i + v] += the sum of the lanes of vectors[v]; and += 0 as far as the last whole vector reaches.
 
-    The steps are those of ``turned``, but the two rows that each makes of two are added up at once. So one row is left, whose
-    lane v holds the sum of row v.
+    The steps are those of ``_turn_by_dealing``, but the two rows that each makes of two are added up at once. So one row is
+    left, whose lane v holds the sum of row v.
     """
     vector = vectors.dtype
     masks = [ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (_ALTERNATELY[:LANES], _ALTERNATELY[LANES:])]
