@@ -82,6 +82,22 @@ STRIPS = {
         convolution(8, 2, 2, (6, 6), (3, 3), ((1, 1), (0, 0), (1, 1))),
         lambda s: s.period == 6 and s.images > 1,
     ),
+    "vectors begin with rows": (
+        convolution(3, 3, 2 * conv_parts.OUTS + 1, (9, 2 * simd.LANES), (3, 3), ((1, 1), (2, 3), (2, 3))),
+        lambda s: s.line == s.J < s.pitch and s.images == 3 and s.lines < s.period,
+    ),
+    "vectors begin with rows, several strips of one image": (
+        convolution(2, 2, conv_parts.OUTS, (120, 3 * simd.LANES), (3, 3), SAME),
+        lambda s: s.line == s.J < s.pitch and s.rows < s.I,
+    ),
+    "vectors begin with rows that do not fill them": (
+        convolution(3, 3, 4, (9, simd.LANES - 2), (3, 3), ((1, 1), (2, 2), (2, 2))),
+        lambda s: s.J < s.line < s.pitch,
+    ),
+    "vectors run on from row to row": (
+        convolution(3, 3, 4, (9, simd.LANES + 1), (3, 3), SAME),
+        lambda s: s.line == s.pitch and s.lines == s.period,
+    ),
     "in place": (convolution(3, 6, 5, (10, 2 * simd.LANES), (1, 1), PLAIN), lambda s: s.in_place),
     "in place, several strips": (
         convolution(2, 4, 3, (80, 3 * simd.LANES), (1, 1), PLAIN),
