@@ -3,7 +3,7 @@ convolutions and linear maps. A tile of sums stays in registers over all k: 24 m
 """
 
 from minseg.kernels.cpu.jit import kernel
-from minseg.kernels.cpu.simd import LANES, load_each, multiply_add, peek, pointer, splat_each, store_grid
+from minseg.kernels.cpu.simd import LANES, in_order, load_each, multiply_add, peek, pointer, splat_each, store_grid
 
 ROWS = 8 if LANES == 16 else 4  # a tile's rows ...
 VECTORS = 3  # ... and vectors along each: 24 of AVX-512's 32 registers hold sums, or 12 of AVX's 16
@@ -19,6 +19,7 @@ def tile(a, at, down, along, b, origin, offset, k0, k1, sums, width):
     for k in range(k0, k1):
         sums = multiply_add(sums, a, at, down, load_each(b, origin + peek(offset, k), LANES, width))
         at += along
+        in_order()
     return sums
 
 
