@@ -1,7 +1,8 @@
 """Matrix products in Numba, out = a b + bias: single ones and stacks of them, however rows and columns lie in memory.
 
-Not BLAS: its threads would spin beside Numba's, and one of them leaves the other cores idle. Here b is packed, a panel of
-neighbouring columns at a time, and tiles of sums stay in registers (product.py).
+Not BLAS: its threads would spin beside Numba's, and one of them leaves the other cores idle. Here b is packed, in panels of
+neighbouring columns, and tiles of sums stay in registers (product.py). A job packs as many panels as the cache has room for, so a
+and the result come from memory once where a row of b is short, as in the projections of attention.
 
 Both gradients of a linear map, and four of the six products of attention, read a matrix turned. So rows and columns are steps in
 memory here, and no case is another's copy. Few outputs of long sums are no exception either: the terms are shared out, too.
@@ -31,24 +32,25 @@ from minseg.kernels.cpu.simd import (
     turned,
 )
 
-DEPTH = 512  # terms that are added up in registers: so many rows of a panel stay in the L2 cache
-SHARE = 256  # rows of the result that a job makes at most, each from the same panel, ...
+DEPTH = 512  # terms that are added up in registers: so many rows of a panel stay in the L2 cache, ...
+TOGETHER = 4  # ... or of up to so many panels a part of them: then the rows of a are read once for all of these
+SHARE = 256  # rows of the result that a job makes at most, each from the same panels, ...
 JOBS = 16  # ... and wanted are at least so many jobs, whatever the number of threads, ...
-LEAST = 2 * ROWS  # ... unless shares become so small that packing the panel takes as long as the product
+LEAST = 2 * ROWS  # ... unless shares become so small that packing the panels takes as long as the product
 AHEAD = 2 * ROWS  # rows of the result to come, whose memory is asked for while a tile is summed
 TERMS = 2048  # no part of the sums has fewer terms
 
 SQUARE = (0,) * LANES
 
 
-# -------------------------------------------------------------------------------------------------- a panel of b's columns
+# ------------------------------------------------------------------------------------------------- panels of b's columns
 
 
 @kernel
-def _pack_rows(b, at, down, depth, count, width, panel):
-    """panel[k, j] = b[at + k down + j] for k < depth and j < count; 0 for the other j < width."""
+def _pack_rows(b, at, down, depth, count, width, panel, origin):
+    """panel[origin + k width + j] = b[at + k down + j] for k < depth and j < count; 0 for the other j < width."""
     for k in range(depth):
-        to, row = k * width, at + k * down
+        to, row = origin + k * width, at + k * down
         whole = count // LANES * LANES
         for j in range(0, whole, LANES):
             store(panel, to + j, load(b, row + j))
@@ -58,37 +60,39 @@ def _pack_rows(b, at, down, depth, count, width, panel):
 
 
 @kernel
-def _pack_columns(b, at, along, depth, count, width, panel):
-    """panel[k, j] = b[at + k + j along], a square of LANES numbers at a time."""
+def _pack_columns(b, at, along, depth, count, width, panel, origin):
+    """panel[origin + k width + j] = b[at + k + j along], a square of LANES numbers at a time."""
     squares = depth // LANES * LANES
     for j in range(0, width, LANES):
         column = at + j * along
         whole = squares if j + LANES <= count else 0
         for k in range(0, whole, LANES):
-            store_each(panel, k * width + j, width, turned(load_each(b, column + k, along, SQUARE)))
+            store_each(panel, origin + k * width + j, width, turned(load_each(b, column + k, along, SQUARE)))
         for k in range(whole, depth):
             for lane in range(LANES):
-                poke(panel, k * width + j + lane, peek(b, column + lane * along + k) if j + lane < count else 0)
+                poke(
+                    panel, origin + k * width + j + lane, peek(b, column + lane * along + k) if j + lane < count else 0
+                )
 
 
 # ------------------------------------------------------------------------------------------------------------ the product
 
 
 @kernel
-def _add_tile(a, at, down, along, panel, offset, depth, length, before, start, pace, out, to, step):
-    """out[to + m step + j] = before[start + m pace + j] + sum_k a[at + m down + k along] panel[k, j] for ROWS m and j < length.
+def _add_tile(a, at, down, along, panel, origin, offset, depth, length, before, start, pace, out, to, step):
+    """out[to + m step + j] = before[start + m pace + j] + sum_k a[at + m down + k along] panel[origin + offset[k] + j].
 
-    The length is rounded up to whole vectors, three at most.
+    For ROWS m and j < length, which is rounded up to whole vectors, three at most.
     """
     if length > 2 * LANES:
         sums = load_grid(before, start, pace, ROWS_OF_THREE, THREE)
-        store_grid(out, to, step, tile(a, at, down, along, panel, 0, offset, 0, depth, sums, THREE), THREE)
+        store_grid(out, to, step, tile(a, at, down, along, panel, origin, offset, 0, depth, sums, THREE), THREE)
     elif length > LANES:
         sums = load_grid(before, start, pace, ROWS_OF_TWO, TWO)
-        store_grid(out, to, step, tile(a, at, down, along, panel, 0, offset, 0, depth, sums, TWO), TWO)
+        store_grid(out, to, step, tile(a, at, down, along, panel, origin, offset, 0, depth, sums, TWO), TWO)
     else:
         sums = load_grid(before, start, pace, ROWS_OF_ONE, ONE)
-        store_grid(out, to, step, tile(a, at, down, along, panel, 0, offset, 0, depth, sums, ONE), ONE)
+        store_grid(out, to, step, tile(a, at, down, along, panel, origin, offset, 0, depth, sums, ONE), ONE)
 
 
 @kernel
@@ -109,54 +113,62 @@ class Stack(NamedTuple):
 
 
 @kernel
-def _add_share(a, b, s, k, end, top, bottom, last, bias, first, count, width, offset, panel, part, out, to, J):
-    """Rows top ... bottom - 1 and columns first ... first + count - 1 of product s, whose number (0, 0) is out[to].
+def _add_share(a, b, s, k, end, top, bottom, last, bias, left, right, width, offset, panels, part, out, to, J):
+    """Rows top ... bottom - 1 and columns left ... right - 1 of product s, whose number (0, 0) is out[to].
 
     Only the terms k ... end - 1. ``last`` is the last row of a, which has ROWS of them at least: a tile does not read on beyond it,
     but makes some rows again.
     """
-    left, right, out = pointer(a.numbers), pointer(b.numbers), pointer(out)
-    offset, panel, part = pointer(offset), pointer(panel), pointer(part)
-    before, start, pace = pointer(bias), first, 0  # every row begins with the bias
-    for k0 in range(k, end, DEPTH):
-        depth = min(DEPTH, end - k0)
-        b_at = b.starts[s] + k0 * b.down + first * b.along
-        if b.along == 1:
-            _pack_rows(right, b_at, b.down, depth, count, width, panel)
-        else:
-            _pack_columns(right, b_at, b.along, depth, count, width, panel)
+    rows, columns, out = pointer(a.numbers), pointer(b.numbers), pointer(out)
+    room = len(offset) * width
+    offset, panels, part = pointer(offset), pointer(panels), pointer(part)
+    bias = pointer(bias)
+    for k0 in range(k, end, room // width):
+        depth = min(room // width, end - k0)
+        for j in range(left, right, width):
+            at, to_panel = b.starts[s] + k0 * b.down + j * b.along, (j - left) // width * room
+            if b.along == 1:
+                _pack_rows(columns, at, b.down, depth, min(width, right - j), width, panels, to_panel)
+            else:
+                _pack_columns(columns, at, b.along, depth, min(width, right - j), width, panels, to_panel)
         for m in range(top, bottom, ROWS):
             again = m - min(m, last + 1 - ROWS)
-            at, goal = a.starts[s] + (m - again) * a.down + k0 * a.along, to + m * J + first
-            if k0 > k:
-                before, start, pace = out, goal, J
-            if again == 0 and count % LANES == 0 and m + ROWS <= bottom:
-                for row in range(m + AHEAD, min(bottom, m + AHEAD + ROWS)):
-                    for j in range(first, first + count, LANES):
-                        prefetch(out, to + row * J + j)
-                _add_tile(left, at, a.down, a.along, panel, offset, depth, count, before, start, pace, out, goal, J)
-            else:
-                rows, new = min(bottom, m + ROWS) - m, again * width
-                _copy_block(before, start, pace, rows, count, part, new, width)
-                _add_tile(left, at, a.down, a.along, panel, offset, depth, count, part, 0, width, part, 0, width)
-                _copy_block(part, new, width, rows, count, out, goal, J)
+            at = a.starts[s] + (m - again) * a.down + k0 * a.along
+            for j in range(left, right, width):
+                count, goal, origin = min(width, right - j), to + m * J + j, (j - left) // width * room
+                before, start, pace = (out, goal, J) if k0 > k else (bias, j, 0)  # every row begins with the bias
+                if again == 0 and count % LANES == 0 and m + ROWS <= bottom:
+                    for row in range(m + AHEAD, min(bottom, m + AHEAD + ROWS)):
+                        for ahead in range(j, j + count, LANES):
+                            prefetch(out, to + row * J + ahead)
+                    _add_tile(
+                        rows, at, a.down, a.along, panels, origin, offset, depth, count, before, start, pace, out, goal, J
+                    )  # fmt: skip
+                else:
+                    new, fresh = again * width, min(bottom, m + ROWS) - m
+                    _copy_block(before, start, pace, fresh, count, part, new, width)
+                    _add_tile(
+                        rows, at, a.down, a.along, panels, origin, offset, depth, count, part, 0, width, part, 0, width
+                    )  # fmt: skip
+                    _copy_block(part, new, width, fresh, count, out, goal, J)
 
 
 @parallel_kernel
-def _multiply(a, b, K, last, bias, share, width, offset, out):
+def _multiply(a, b, K, last, bias, share, width, group, offset, out):
     """out[part, s, m, j] = bias[j] + the sum of a[s, m, k] b[s, k, j] over one part of the k, for each matrix s of the stack."""
     parts, stack, M, J = out.shape
-    shares, panels = (M + share - 1) // share, (J + width - 1) // width
+    wide = group * width
+    shares, groups = (M + share - 1) // share, (J + wide - 1) // wide
     flat = out.reshape(-1)
-    for index in prange(parts * stack * panels * shares):
+    for index in prange(parts * stack * groups * shares):
         job = np.int64(index)
-        matrix, first, top = job // shares // panels, job // shares % panels * width, job % shares * share
+        matrix, left, top = job // shares // groups, job // shares % groups * wide, job % shares * share
         part, s = matrix // stack, matrix % stack
-        k, end, bottom, count = K * part // parts, K * (part + 1) // parts, min(M, top + share), min(width, J - first)
-        panel, block = np.empty(len(offset) * width, out.dtype), np.empty(ROWS * width, out.dtype)
+        k, end, bottom, right = K * part // parts, K * (part + 1) // parts, min(M, top + share), min(J, left + wide)
+        panels, block = np.empty(len(offset) * wide, out.dtype), np.empty(ROWS * width, out.dtype)
         to = matrix * M * J
         _add_share(
-            a, b, s, k, end, top, bottom, last, bias[part], first, count, width, offset, panel, block, flat, to, J
+            a, b, s, k, end, top, bottom, last, bias[part], left, right, width, offset, panels, block, flat, to, J
         )  # fmt: skip
 
 
@@ -196,15 +208,27 @@ def multiply_matrices(a, b, bias=None):
         b = b.copy()
     stack, panels = math.prod(batch), -(-J // (VECTORS * LANES))
     width = even(-(-J // LANES), VECTORS) * LANES
-    jobs = stack * panels * -(-M // SHARE)
-    parts = max(1, min(K // TERMS, -(-JOBS // jobs)))
-    share = max(LEAST, min(SHARE, -(-M * stack * panels * parts // (JOBS * ROWS)) * ROWS))
+    depth = min(K, DEPTH // min(panels, TOGETHER))
+    most = stack * panels * -(-M // SHARE) * max(1, K // TERMS)  # jobs, if each made one panel and sums were cut up
+    group = max(1, min(panels, DEPTH // depth, most // JOBS))
+    columns = stack * -(-panels // group)
+    parts = max(1, min(K // TERMS, -(-JOBS // (columns * -(-M // SHARE)))))
+    share = max(LEAST, min(SHARE, -(-M * columns * parts // (JOBS * ROWS)) * ROWS))
     start = np.zeros((parts, panels * width), a.dtype)
     if bias is not None:
         start[0, :J] = bias
     out = memory.empty((parts, *batch, M, J), a.dtype)
-    offset = np.arange(min(K, DEPTH)) * width
+    offset = np.arange(depth) * width
     _multiply(
-        stack_of(a), stack_of(b), K, max(M, ROWS) - 1, start, share, width, offset, out.reshape(parts, stack, M, J)
+        stack_of(a),
+        stack_of(b),
+        K,
+        max(M, ROWS) - 1,
+        start,
+        share,
+        width,
+        group,
+        offset,
+        out.reshape(parts, stack, M, J),
     )
     return out[0] if parts == 1 else out.sum(axis=0)

@@ -142,6 +142,7 @@ MATRICES = {
     "a stack": (normal(2, 70, 90), normal(2, 90, 37)),
     "long sums": (normal(20, 9000), normal(9000, 37)),
     "many columns": (normal(9, 40), normal(40, 3000)),
+    "many rows": (normal(4200, 20), normal(20, 150)),
 }
 
 
@@ -214,13 +215,14 @@ PRODUCTS = [
     (3, 4500, 5),
     (20, 4200, 96),
     (300, 17, 35),
+    (4203, 20, 150),
 ]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_matrix_products_however_they_lie(layout, dtype):
-    """One row and one column, a row more than a tile, columns that fill vectors and do not, long sums; within rounding."""
+    """One row and one column, a row more than a tile, columns that fill vectors and do not, long sums, many rows."""
     for count, (M, K, J) in enumerate(PRODUCTS):
         for batch in ((), (3, 2)):
             a = matrices(*batch, M, K, layout=layout, dtype=dtype)
