@@ -112,6 +112,14 @@ class Backend:
         """The sum of two arrays."""
         return self._threads.add(a, b) if self._threads else a + b
 
+    def multiply(self, a, b):
+        """The product of two arrays, number by number."""
+        return self._threads.multiply(a, b) if self._threads else a * b
+
+    def sum_over(self, array, axes: tuple[int, ...]):
+        """The sum over some axes."""
+        return self._threads.sum_over(array, axes) if self._threads else array.sum(axis=axes)
+
     def to_numpy(self, array) -> np.ndarray:
         """The array as a NumPy array on the host."""
         return array if isinstance(array, np.ndarray) else array.get()

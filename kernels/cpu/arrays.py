@@ -1,5 +1,5 @@
-"""What NumPy does with whole arrays on one thread, on all of them: end to end, a part, axes in order, the sum of two. And the
-matrix product.
+"""What NumPy does with whole arrays on one thread, on all of them: end to end, a part, axes in order; the sum and the product of
+two, of which one may be repeated, and the sum over what was repeated. And the matrix product.
 
 These are no primitives, for every array module has them; the tape asks the backend for them (``minseg.backend``). Large arrays of
 floats are worth waking the threads for; whatever else comes is left to NumPy.
@@ -10,6 +10,7 @@ two cores a transformer trains three times slower than with one of BLAS's. Large
 """
 
 import math
+import operator
 from collections.abc import Sequence
 from functools import cache
 from itertools import accumulate
@@ -21,11 +22,15 @@ from threadpoolctl import ThreadpoolController
 from minseg.kernels import memory
 from minseg.kernels.cpu.activation import elementwise
 from minseg.kernels.cpu.jit import CHUNK, chunks, kernel, parallel_kernel
+from minseg.kernels.cpu.linear import linear_grad_b
 from minseg.kernels.cpu.matmul import SQUARE, multiply_matrices, stack_of, steps_forwards
 from minseg.kernels.cpu.simd import LANES, load_each, pointer, store_each, turned
 
 ROW = 1024
 """Elements that must lie side by side for a copy by rows to be worth it."""
+
+LEAST = 16
+"""Numbers that must lie side by side for a loop over them to be worth starting."""
 
 SIDE = 64
 """Rows and columns of a block that is turned at a time: of both what is read and what is written, pieces of 256 bytes."""
@@ -49,8 +54,30 @@ def _copy_rows(source, first, target, offset, length):
 
 @parallel_kernel
 def _add(a, b, y):
-    for i in prange(a.size):
-        y[i] = a[i] + b[i]
+    """y = a + b; where b ends, it begins anew."""
+    for t in prange(chunks(a.size)):
+        i, end = t * CHUNK, min(a.size, (t + 1) * CHUNK)
+        while i < end:
+            first = i % b.size
+            count = min(b.size - first, end - i)
+            terms, others, sums = a[i : i + count], b[first : first + count], y[i : i + count]
+            for k in range(count):
+                sums[k] = terms[k] + others[k]
+            i += count
+
+
+@parallel_kernel
+def _multiply(a, b, y):
+    """y = a b, likewise."""
+    for t in prange(chunks(a.size)):
+        i, end = t * CHUNK, min(a.size, (t + 1) * CHUNK)
+        while i < end:
+            first = i % b.size
+            count = min(b.size - first, end - i)
+            factors, others, products = a[i : i + count], b[first : first + count], y[i : i + count]
+            for k in range(count):
+                products[k] = factors[k] * others[k]
+            i += count
 
 
 def _is_plain(array) -> bool:
@@ -131,11 +158,37 @@ def part(array, axis: int, start: int, size: int):
     return out
 
 
+def _repeats(a, b) -> bool:
+    """Whether b is as large as a, which is large, or a row that is repeated along a's first axes: scales, shifts, positions."""
+    if a.nbytes < memory.LARGE or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
+        return False
+    return a.shape[a.ndim - b.ndim :] == b.shape and (a.ndim == b.ndim or b.size >= LEAST)
+
+
+def _of_two(loop, operation, a, b):
+    """An operation in which a and b may change places."""
+    if a.size < b.size:
+        a, b = b, a
+    return elementwise(loop, contiguous(a), contiguous(b)) if _repeats(a, b) else operation(a, b)
+
+
 def add(a, b):
     """a + b."""
-    if a.shape != b.shape or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64) or a.nbytes < memory.LARGE:
-        return a + b
-    return elementwise(_add, contiguous(a), contiguous(b))
+    return _of_two(_add, operator.add, a, b)
+
+
+def multiply(a, b):
+    """a * b."""
+    return _of_two(_multiply, operator.mul, a, b)
+
+
+def sum_over(array, axes: tuple[int, ...]):
+    """array.sum(axis=axes); over the first axes as a linear map sums the gradient of its bias."""
+    row = array.shape[len(axes) :]
+    many = LEAST <= math.prod(row) <= CHUNK and axes == tuple(range(len(axes)))
+    if not many or not _is_plain(array) or array.nbytes < memory.LARGE:
+        return array.sum(axis=axes)
+    return linear_grad_b(array.reshape(-1, math.prod(row))).reshape(row)
 
 
 @cache

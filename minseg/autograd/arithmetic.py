@@ -19,11 +19,11 @@ from minseg.errors import ArgumentError, DtypeError, ShapeError, Unsupported
 # ------------------------------------------------------------------------------------------- elementwise, of two tensors
 
 
-def _sum_to(g, shape: tuple[int, ...]):
+def _sum_to(kernels, g, shape: tuple[int, ...]):
     """The transpose of broadcasting: sum g over the axes along which ``shape`` was repeated."""
     new = g.ndim - len(shape)
     repeated = tuple(axis for axis in range(g.ndim) if axis < new or (shape[axis - new] == 1 and g.shape[axis] != 1))
-    return g.sum(axis=repeated).reshape(shape) if repeated else g
+    return kernels.sum_over(g, repeated).reshape(shape) if repeated else g
 
 
 class Broadcasting(Function):
@@ -39,7 +39,7 @@ class Broadcasting(Function):
     def backward(self, gy):
         gradients = self.gradient_a, self.gradient_b
         return tuple(
-            _sum_to(gradient(gy), shape) if needed else None
+            _sum_to(self.kernels, gradient(gy), shape) if needed else None
             for gradient, shape, needed in zip(gradients, self.shapes, self.needs, strict=True)
         )
 
@@ -84,13 +84,13 @@ class Mul(Broadcasting):
 
     def value(self, a, b):
         self.save(a=a if self.needs[1] else None, b=b if self.needs[0] else None)
-        return a * b
+        return self.kernels.multiply(a, b)
 
     def gradient_a(self, gy):
-        return gy * self.saved.b
+        return self.kernels.multiply(gy, self.saved.b)
 
     def gradient_b(self, gy):
-        return gy * self.saved.a
+        return self.kernels.multiply(gy, self.saved.a)
 
 
 class Div(Broadcasting):
@@ -165,8 +165,8 @@ class Where(Function):
 
     def backward(self, gy):
         xp, condition, zero = self.kernels.xp, self.saved.condition, gy.dtype.type(0)
-        ga = _sum_to(xp.where(condition, gy, zero), self.shapes[0]) if self.needs[1] else None
-        gb = _sum_to(xp.where(condition, zero, gy), self.shapes[1]) if self.needs[2] else None
+        ga = _sum_to(self.kernels, xp.where(condition, gy, zero), self.shapes[0]) if self.needs[1] else None
+        gb = _sum_to(self.kernels, xp.where(condition, zero, gy), self.shapes[1]) if self.needs[2] else None
         return None, ga, gb
 
 
@@ -594,10 +594,12 @@ class MatMul(Function):
         ga = gb = None
         if self.needs[0]:
             b = self.saved.b if len(b_shape) > 1 else self.saved.b[:, None]
-            ga = _sum_to(self.kernels.matmul(gy, b.swapaxes(-1, -2)), _as_matrix(a_shape, 0)).reshape(a_shape)
+            ga = self.kernels.matmul(gy, b.swapaxes(-1, -2))
+            ga = _sum_to(self.kernels, ga, _as_matrix(a_shape, 0)).reshape(a_shape)
         if self.needs[1]:
             a = self.saved.a if len(a_shape) > 1 else self.saved.a[None, :]
-            gb = _sum_to(self.kernels.matmul(a.swapaxes(-1, -2), gy), _as_matrix(b_shape, 1)).reshape(b_shape)
+            gb = self.kernels.matmul(a.swapaxes(-1, -2), gy)
+            gb = _sum_to(self.kernels, gb, _as_matrix(b_shape, 1)).reshape(b_shape)
         return ga, gb
 
 
@@ -659,7 +661,7 @@ class BroadcastTo(Function):
         return self.kernels.xp.broadcast_to(x, shape)
 
     def backward(self, gy):
-        return (_sum_to(gy, self.shape),)
+        return (_sum_to(self.kernels, gy, self.shape),)
 
 
 def _sizes(arguments: tuple) -> tuple[int, ...]:

@@ -324,7 +324,37 @@ def test_mixed_dtypes_and_shapes_are_left_to_numpy():
     a = normal(4, 300, 300)
     assert arrays.concatenate([a, a.astype(np.float64)], 0).dtype == np.float64
     assert arrays.add(a, a.astype(np.float64)).dtype == np.float64
-    np.testing.assert_array_equal(arrays.add(a, a[0]), a + a[0])
+    for b in (a[:, :1], a[..., :1], a[:1, None], np.float32(3)):
+        np.testing.assert_array_equal(arrays.add(a, b), a + b)
+        np.testing.assert_array_equal(arrays.multiply(b, a), b * a)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(3, 700, 64), (5, 23_000), (1900, 37), (2, 2, 150, 40, 16)])
+def test_what_is_repeated_along_the_first_axes(shape, dtype):
+    """Rows of less than a chunk and of more, and gradients that lie turned."""
+    a = normal(*shape).astype(dtype)
+    for new in range(len(shape)):
+        b, axes = normal(*shape[new:]).astype(dtype), tuple(range(new))
+        for x in (a, a.swapaxes(0, -1).copy().swapaxes(0, -1)):
+            with memory.poisoned():
+                found = arrays.add(x, b), arrays.add(b, x), arrays.multiply(x, b), arrays.sum_over(x, axes)
+            for y, expected in zip(found, (a + b, b + a, a * b), strict=False):
+                assert y.dtype == dtype
+                np.testing.assert_array_equal(y, expected)
+            exact, reach = a.sum(axes, np.float64), np.abs(a).sum(axes, np.float64)
+            assert found[3].shape == b.shape
+            assert (np.abs(found[3] - exact) <= 4 * np.sqrt(a.size // b.size) * np.finfo(dtype).eps / 2 * reach).all()
+
+
+def test_scales_and_shifts_do_not_go_through_numpy(monkeypatch):
+    a, row = normal(2, 900, 64), normal(64)
+    fast = []
+    for name in ("_add", "_multiply", "linear_grad_b"):
+        loop = getattr(arrays, name)
+        monkeypatch.setattr(arrays, name, lambda *args, loop=loop: fast.append(loop) or loop(*args))
+    arrays.add(a, row), arrays.multiply(row, a), arrays.sum_over(a, (0, 1))
+    assert len(fast) == 3
 
 
 # ----------------------------------------------------------------------------------------------------------- fast paths
