@@ -24,7 +24,7 @@ from minseg.kernels.cpu.activation import elementwise
 from minseg.kernels.cpu.jit import CHUNK, chunks, kernel, parallel_kernel
 from minseg.kernels.cpu.linear import linear_grad_b
 from minseg.kernels.cpu.matmul import SQUARE, multiply_matrices, stack_of, steps_forwards
-from minseg.kernels.cpu.simd import LANES, load_each, pointer, store_each, turned
+from minseg.kernels.cpu.simd import LANES, load, load_each, pointer, store, store_each, turned
 
 ROW = 1024
 """Elements that must lie side by side for a copy by rows to be worth it."""
@@ -110,6 +110,40 @@ def _turn(matrices, rows, columns, out):
         _turn_block(matrices.numbers, np.int64(at), matrices.along, sides[0], sides[1], out, np.int64(to), columns)
 
 
+@kernel
+def _copy_vectors(source, at, down, along, rows, columns, length, out, to):
+    """out[to + (r columns + c) length + i] = source[at + r down + c along + i] for r < rows, c < columns and i < length."""
+    source, out = pointer(source), pointer(out)
+    for r in range(rows):
+        for c in range(columns):
+            row = at + r * down + c * along
+            for i in range(0, length, LANES):
+                store(out, to + i, load(source, row + i))
+            to += length
+
+
+@parallel_kernel
+def _gather(matrices, rows, columns, length, out):
+    """out[s, r, c] = what begins at number (r, c) of matrix s, for so many numbers: whole vectors."""
+    block = max(1, CHUNK // (columns * length))
+    blocks = (rows + block - 1) // block
+    for job in prange(len(matrices.starts) * blocks):
+        s, r = job // blocks, job % blocks * block
+        at, to = matrices.starts[s] + r * matrices.down, (s * rows + r) * columns * length
+        count = min(block, rows - r)
+        _copy_vectors(
+            matrices.numbers,
+            np.int64(at),
+            matrices.down,
+            matrices.along,
+            np.int64(count),
+            columns,
+            length,
+            out,
+            np.int64(to),
+        )
+
+
 def _merged(array):
     """The array with as few axes as can be: those that lie in memory like one are one."""
     sizes, strides = [1], [0]
@@ -122,17 +156,22 @@ def _merged(array):
 
 
 def contiguous(array):
-    """np.ascontiguousarray. Axes that have changed places are turned back on all threads, as between images and their tokens."""
+    """np.ascontiguousarray. Axes that have changed places are put back on all threads: images, tokens, heads."""
     if array.flags.c_contiguous or array.nbytes < memory.LARGE or array.dtype not in (np.float32, np.float64):
         return np.asarray(array, order="C")
-    matrices = _merged(array)
-    if matrices.ndim < 2 or matrices.strides[-2] != array.itemsize or any(size % LANES for size in matrices.shape[-2:]):
+    parts = _merged(array)
+    if parts.ndim < 2 or not steps_forwards(parts) or parts.shape[-1] % LANES:
         return np.asarray(array, order="C")
-    if not steps_forwards(matrices):
-        return np.asarray(array, order="C")
-    out = memory.empty(array.shape, array.dtype)
-    _turn(stack_of(matrices), *matrices.shape[-2:], out.reshape(-1))
-    return out
+    if parts.strides[-2] == array.itemsize and parts.shape[-2] % LANES == 0:
+        out = memory.empty(array.shape, array.dtype)
+        _turn(stack_of(parts), *parts.shape[-2:], out.reshape(-1))
+        return out
+    if parts.strides[-1] == array.itemsize:
+        rows = parts[..., 0] if parts.ndim > 2 else parts[:, :1]
+        out = memory.empty(array.shape, array.dtype)
+        _gather(stack_of(rows), *rows.shape[-2:], parts.shape[-1], out.reshape(-1))
+        return out
+    return np.asarray(array, order="C")
 
 
 def concatenate(arrays: Sequence, axis: int):

@@ -320,6 +320,17 @@ def test_turning_axes_takes_the_quick_way(monkeypatch):
     assert len(turns) == 2
 
 
+def test_heads_change_places_with_tokens_the_quick_way(monkeypatch):
+    copies, heads = [], normal(3, 2, 3000, 32)
+    kernel = arrays._gather
+    monkeypatch.setattr(arrays, "_gather", lambda *args: copies.append(args) or kernel(*args))
+    tokens = arrays.contiguous(heads.transpose(0, 2, 1, 3))
+    np.testing.assert_array_equal(arrays.contiguous(tokens.transpose(0, 2, 1, 3)), heads)
+    np.testing.assert_array_equal(arrays.contiguous(tokens[:, :, 1]), heads[:, 1])
+    np.testing.assert_array_equal(arrays.contiguous(tokens[0, :, 1, :24]), heads[0, 1, :, :24])
+    assert len(copies) == 4
+
+
 def test_mixed_dtypes_and_shapes_are_left_to_numpy():
     a = normal(4, 300, 300)
     assert arrays.concatenate([a, a.astype(np.float64)], 0).dtype == np.float64
