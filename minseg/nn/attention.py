@@ -72,11 +72,12 @@ class MultiheadAttention(Module):
         weights = self.in_proj_weight.split(self.embed_dim)
         biases = (None,) * 3 if self.in_proj_bias is None else self.in_proj_bias.split(self.embed_dim)
         q, k, v = (self._heads(ops.linear(x, w, b)) for x, w, b in zip((query, key, value), weights, biases))
-        z, attention = ops.scaled_dot_product_attention(q, k, v, need_weights=True)  # (N, H, L, D), (N, H, L, S)
+        if need_weights:
+            z, attention = ops.scaled_dot_product_attention(q, k, v, need_weights=True)  # (N, H, L, D), (N, H, L, S)
+        else:
+            z, attention = ops.scaled_dot_product_attention(q, k, v), None
         y = project_heads(z, self.out_proj.weight, self.out_proj.bias)
-        if not need_weights:
-            return y, None
-        return y, attention.mean(1) if average_attn_weights else attention
+        return y, attention.mean(1) if need_weights and average_attn_weights else attention
 
     def _heads(self, x: Tensor) -> Tensor:
         """(N, L, E) as (N, num_heads, L, E/num_heads)."""

@@ -1,12 +1,33 @@
-"""Attention: every token asks all tokens, and takes a mixture of what they give. Two matrix products around a softmax."""
+"""Attention: every token asks all tokens, and takes a mixture of what they give. Two matrix products around a softmax.
+
+As one kernel it never writes the weights of all pairs down (``att.attention``); whoever wants to see them pays for the memory.
+"""
 
 import math
 
-from minseg.autograd import Tensor, common, matmul
+from minseg.autograd import Function, Tensor, common, matmul
 from minseg.errors import ShapeError
 from minseg.implements import implements
 from minseg.ops.arguments import expect_tensor
 from minseg.ops.softmax import softmax
+
+
+class Attention(Function):
+    equation = "att.attention"
+
+    def forward(self, q, k, v):
+        self.shapes = q.shape, k.shape, v.shape
+        q, k, v = (self.kernels.reshape(x, (-1, *x.shape[-2:])) for x in (q, k, v))  # samples and heads as one axis
+        y, lse = self.kernels.attention(q, k, v)
+        self.save(q=q, k=k, v=v, y=y, lse=lse)
+        return y.reshape(*self.shapes[0][:-1], self.shapes[2][-1])
+
+    def backward(self, gy):
+        s = self.saved
+        gradients = self.kernels.attention_grad(self.kernels.reshape(gy, s.y.shape), s.q, s.k, s.v, s.y, s.lse)
+        return tuple(
+            g.reshape(shape) for g, shape in zip(gradients, self.shapes)
+        )  # eq: att.grad_q, att.grad_k, att.grad_v
 
 
 @implements("att.score")
@@ -28,6 +49,16 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, need_weights: 
     .. math::
         Y_{i,c} = \sum_{j=0}^{N-1} A_{i,j}V_{j,c}
 
+    Equation ``att.log_sum``
+    ------------------------
+    .. math::
+        L_{i} = \log(\sum_{j=0}^{N-1}\exp(s_{i,j}))
+
+    Equation ``att.attention``
+    --------------------------
+    .. math::
+        Y_{i,c} = \sum_{j=0}^{N-1} \exp(s_{i,j}-L_{i})V_{j,c}
+
     Parameters
     ----------
     q : Tensor (..., M, d), float
@@ -37,7 +68,7 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, need_weights: 
     v : Tensor (..., N, C)
         V, what each of these N tokens gives; Y has its unit.
     need_weights : bool
-        Whether to return A too.
+        Whether to return A too, which has to be written to memory then.
 
     Returns
     -------
@@ -46,7 +77,7 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, need_weights: 
 
     Gradients
     ---------
-    Those of its parts, for q, k and v: two matrix products and ``act.softmax_grad``. Exact, no kinks.
+    ``att.grad_q``, ``att.grad_k`` and ``att.grad_v``, all through ``att.grad_s``. Exact, no kinks.
 
     Raises
     ------
@@ -62,7 +93,8 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, need_weights: 
 
     Cost
     ----
-    M N (d + C) multiply-adds and M N exponentials for each sample and head; keeps A, M N numbers: for all pixels of an image
+    M N (d + C) multiply-adds and M N exponentials for each sample and head; backward M N (3 d + 2 C), and the exponentials
+    again. Keeps Y and ``att.log_sum``, M (C + 1) numbers. With ``need_weights`` also A, M N numbers: for all pixels of an image
     the square of their number.
 
     Source
@@ -82,13 +114,15 @@ def scaled_dot_product_attention(q: Tensor, k: Tensor, v: Tensor, need_weights: 
         expect_tensor(value, f"{where}: {name}")
     _expect_fitting(where, q.shape, k.shape, v.shape)
     q, k, v = common((q, k, v), where)
+    if not need_weights:
+        return Attention.apply(q, k, v)  # eq: att.attention
     d = q.shape[-1]
     # Scores and weights stand transposed, a column for each query: softmax along columns is several times as fast in Numba, as
     # the inner loop runs over neighbouring queries. The root goes to q, which is smaller than s.
     s = matmul(k, (q * (1 / math.sqrt(d))).transpose(-2, -1))  # eq: att.score
     weights = softmax(s, -2)  # eq: att.weights
     y = matmul(v.transpose(-2, -1), weights).transpose(-2, -1)  # eq: att.mix
-    return (y, weights.transpose(-2, -1)) if need_weights else y
+    return y, weights.transpose(-2, -1)
 
 
 def _expect_fitting(where: str, q: tuple[int, ...], k: tuple[int, ...], v: tuple[int, ...]) -> None:

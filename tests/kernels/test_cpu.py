@@ -18,6 +18,7 @@ from minseg.kernels import memory
 from minseg.kernels.cpu import (
     activation,
     arrays,
+    attention,
     elementary,
     linear,
     loss,
@@ -28,7 +29,7 @@ from minseg.kernels.cpu import (
     resample,
     softmax,
 )
-from minseg.testing.conformance import as_tuple, conform
+from minseg.testing.conformance import as_tuple, conform, reference
 
 
 def normal(*shape: int) -> np.ndarray:
@@ -105,6 +106,7 @@ WIDE = normal(2, 4, 150, 133)  # 19950 pixels: more than a chunk, and no multipl
 PIXEL_LOSS, LOG_SUM = normal(2, 150, 133), np.log(np.exp(WIDE).sum(axis=1))
 STATISTICS = np.zeros(4, np.float32), np.ones(4, np.float32)
 SHIFT = np.full(4, 0.3, np.float32)
+Q, K, V = normal(2, 150, 9), normal(2, 600, 9), normal(2, 600, 7)  # several blocks of queries, several chunks of keys
 AWAY_FROM_KINK = np.where(np.abs(WIDE + SHIFT[:, None, None]) < 1e-3, np.float32(1), WIDE)
 CALLS = {
     "batch_norm_stats": (norm, (WIDE,)),
@@ -117,6 +119,8 @@ CALLS = {
     "softmax": (softmax, (WIDE, 1)),
     "log_softmax": (softmax, (WIDE, 3)),
     "softmax_grad_x": (softmax, (normal(2, 4, 150, 133), np.exp(WIDE) / np.exp(WIDE).sum(axis=3, keepdims=True), 3)),
+    "attention": (attention, (Q, K, V)),
+    "attention_grad": (attention, (normal(2, 150, 7), Q, K, V, *reference("attention")(Q, K, V))),
     "cross_entropy": (loss, (WIDE, LABELS, None, 255)),
     "cross_entropy_grad_z": (loss, (PIXEL_LOSS, WIDE, LOG_SUM, LABELS, None, 255)),
     "dice_sums": (loss, (np.abs(WIDE), LABELS, 0, 255)),

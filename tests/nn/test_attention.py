@@ -57,7 +57,9 @@ def test_weights_of_all_heads_their_mean_or_none():
     assert nothing is None
     assert np.allclose(heads.data.mean(axis=1), mean.data)
     assert np.array_equal(y.data, again.data)
-    assert np.array_equal(y.data, alone.data)
+    np.testing.assert_allclose(
+        alone.data, y.data, rtol=0, atol=32 * 2.0**-24
+    )  # another kernel, a few roundings of numbers below 2
 
 
 def test_bad_attention_is_refused():
