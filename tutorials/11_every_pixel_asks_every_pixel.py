@@ -451,4 +451,6 @@ viz.gallery_figure(panels, class_names=scenes.class_names)
 # * The networks of this page: [attention_decoder.py](../minseg/models/attention_decoder.py),
 #   [patch_transformer.py](../minseg/models/patch_transformer.py), and
 #   [the equations of attention](../minseg/equations/EQUATIONS.md#att).
+# * Attention in pieces as a fast kernel: [attention.py](../kernels/cpu/attention.py). The idea is from Dao et al.,
+#   *FlashAttention*, NeurIPS 2022.
 # * Solutions of the exercises: [solutions/11.py](solutions/11.py).
