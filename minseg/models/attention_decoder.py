@@ -87,10 +87,9 @@ class SelfAttention2d(Module):
             f"AttentionDecoder: {N} maps of {H}x{W} pixels that ask {rows}x{columns} cells",
             "set a smaller grid, or predict by smaller tiles",
         )
-        x = self.positions(maps(self.norm(tokens(x)), H, W))
-        asked = x if (rows, columns) == (H, W) else ops.adaptive_avg_pool2d(x, (rows, columns))
-        keys = tokens(asked)
-        y, weights = self.attention(tokens(x), keys, keys, need_weights=need_weights, average_attn_weights=False)
+        x = self.norm(tokens(x)) + self.positions.of(H, W, x.dtype).flatten(1).T
+        keys = x if (rows, columns) == (H, W) else tokens(ops.adaptive_avg_pool2d(maps(x, H, W), (rows, columns)))
+        y, weights = self.attention(x, keys, keys, need_weights=need_weights, average_attn_weights=False)
         return maps(y, H, W), weights
 
 

@@ -171,8 +171,12 @@ class SinusoidalPositions2d(Module):
             raise ShapeError(
                 f"SinusoidalPositions2d: expected (N, {self.channels}, H, W), got {x.shape} [att.positional_sin]"
             )
-        positions = sinusoidal_positions_2d(*x.shape[2:], self.channels, self.base).astype(x.dtype)
-        return x + Tensor(backend.current().asarray(positions))
+        return x + self.of(*x.shape[2:], x.dtype)
+
+    def of(self, height: int, width: int, dtype) -> Tensor:
+        """What is added to maps of this size: (channels, height, width)."""
+        positions = sinusoidal_positions_2d(height, width, self.channels, self.base)
+        return Tensor(backend.current().asarray(positions.astype(dtype)))
 
     def extra_repr(self) -> str:
         return f"{self.channels}, base={self.base}"
