@@ -75,6 +75,17 @@ def _pack_columns(b, at, along, depth, count, width, panel, origin):
                 )
 
 
+@kernel
+def _pack_turned(a, at, along, depth, count, packed):
+    """packed[m, k, lane] = a[at + m LANES + lane + k along], where numbers of neighbouring rows lie side by side.
+
+    A tile would take ROWS numbers of each cache line, and lines so far apart that most fall on the same few places in the L1 cache.
+    """
+    for k in range(depth):
+        for m in range(0, count, LANES):
+            store(packed, m * depth + k * LANES, load(a, at + k * along + m))
+
+
 # ------------------------------------------------------------------------------------------------------------ the product
 
 
@@ -113,16 +124,17 @@ class Stack(NamedTuple):
 
 
 @kernel
-def _add_share(a, b, s, k, end, top, bottom, last, bias, left, right, width, offset, panels, part, out, to, J):
+def _add_share(a, b, s, k, end, top, bottom, last, bias, left, right, width, offset, panels, packed, part, out, to, J):
     """Rows top ... bottom - 1 and columns left ... right - 1 of product s, whose number (0, 0) is out[to].
 
     Only the terms k ... end - 1. ``last`` is the last row of a, which has ROWS of them at least: a tile does not read on beyond it,
-    but makes some rows again.
+    but makes some rows again. ``packed`` has room for these rows of a if they are to be packed, and none otherwise.
     """
     rows, columns, out = pointer(a.numbers), pointer(b.numbers), pointer(out)
     room = len(offset) * width
-    offset, panels, part = pointer(offset), pointer(panels), pointer(part)
-    bias = pointer(bias)
+    is_packed = len(packed) > 0
+    offset, panels, packed = pointer(offset), pointer(panels), pointer(packed)
+    bias, part = pointer(bias), pointer(part)
     for k0 in range(k, end, room // width):
         depth = min(room // width, end - k0)
         for j in range(left, right, width):
@@ -131,9 +143,14 @@ def _add_share(a, b, s, k, end, top, bottom, last, bias, left, right, width, off
                 _pack_rows(columns, at, b.down, depth, min(width, right - j), width, panels, to_panel)
             else:
                 _pack_columns(columns, at, b.along, depth, min(width, right - j), width, panels, to_panel)
+        if is_packed:
+            _pack_turned(rows, a.starts[s] + top + k0 * a.along, a.along, depth, bottom - top, packed)
         for m in range(top, bottom, ROWS):
             again = m - min(m, last + 1 - ROWS)
-            at = a.starts[s] + (m - again) * a.down + k0 * a.along
+            if is_packed:
+                source, at, down, along = packed, (m - top) // LANES * LANES * depth + (m - top) % LANES, 1, LANES
+            else:
+                source, at, down, along = rows, a.starts[s] + (m - again) * a.down + k0 * a.along, a.down, a.along
             for j in range(left, right, width):
                 count, goal, origin = min(width, right - j), to + m * J + j, (j - left) // width * room
                 before, start, pace = (out, goal, J) if k0 > k else (bias, j, 0)  # every row begins with the bias
@@ -142,13 +159,13 @@ def _add_share(a, b, s, k, end, top, bottom, last, bias, left, right, width, off
                         for ahead in range(j, j + count, LANES):
                             prefetch(out, to + row * J + ahead)
                     _add_tile(
-                        rows, at, a.down, a.along, panels, origin, offset, depth, count, before, start, pace, out, goal, J
+                        source, at, down, along, panels, origin, offset, depth, count, before, start, pace, out, goal, J
                     )  # fmt: skip
                 else:
                     new, fresh = again * width, min(bottom, m + ROWS) - m
                     _copy_block(before, start, pace, fresh, count, part, new, width)
                     _add_tile(
-                        rows, at, a.down, a.along, panels, origin, offset, depth, count, part, 0, width, part, 0, width
+                        source, at, down, along, panels, origin, offset, depth, count, part, 0, width, part, 0, width
                     )  # fmt: skip
                     _copy_block(part, new, width, fresh, count, out, goal, J)
 
@@ -165,10 +182,12 @@ def _multiply(a, b, K, last, bias, share, width, group, offset, out):
         matrix, left, top = job // shares // groups, job // shares % groups * wide, job % shares * share
         part, s = matrix // stack, matrix % stack
         k, end, bottom, right = K * part // parts, K * (part + 1) // parts, min(M, top + share), min(J, left + wide)
+        packs = a.down == 1 and a.along > 1 and right - left > width and (bottom - top) % LANES == 0
         panels, block = np.empty(len(offset) * wide, out.dtype), np.empty(ROWS * width, out.dtype)
+        packed = np.empty(len(offset) * share if packs else 0, out.dtype)
         to = matrix * M * J
         _add_share(
-            a, b, s, k, end, top, bottom, last, bias[part], left, right, width, offset, panels, block, flat, to, J
+            a, b, s, k, end, top, bottom, last, bias[part], left, right, width, offset, panels, packed, block, flat, to, J
         )  # fmt: skip
 
 

@@ -147,6 +147,7 @@ MATRICES = {
     "long sums": (normal(20, 9000), normal(9000, 37)),
     "many columns": (normal(9, 40), normal(40, 3000)),
     "many rows": (normal(4200, 20), normal(20, 150)),
+    "turned": (normal(9000, 64).T, normal(9000, 70)),
 }
 
 
@@ -220,6 +221,7 @@ PRODUCTS = [
     (20, 4200, 96),
     (300, 17, 35),
     (4203, 20, 150),
+    (64, 9000, 64),
 ]
 
 
