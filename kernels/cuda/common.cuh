@@ -221,6 +221,26 @@ __device__ inline void add_up(const double* parts, real* total, index count, int
     if (threadIdx.x % WARP == 0) total[s] = (real)sum;
 }
 
+// ------------------------------------------------------------------------------------------------------- sums of many numbers
+// Where each of several blocks has a part of many sums. A block has 32 neighbouring sums; thread (k, s) adds the parts s, s + 8,
+// s + 16 ... of sum k, then the eight are added in order.
+
+const int SHARERS = 8;
+
+__device__ inline void add_side_by_side(const real* parts, real* total, index count, int number) {
+    __shared__ real shares[SHARERS][WARP];
+    index k = (index)WARP * blockIdx.x + threadIdx.x;
+    real sum = 0;
+    if (k < count)
+        for (int part = threadIdx.y; part < number; part += SHARERS) sum += parts[part * count + k];
+    shares[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && k < count) {
+        for (int s = 1; s < SHARERS; ++s) sum += shares[s][threadIdx.x];
+        total[k] = sum;
+    }
+}
+
 // ------------------------------------------------------------------------------------------------- one pixel, several planes
 // Where the pixels lie that an output is made of takes divisions to work out, more than the arithmetic that follows; but it is the
 // same in every plane. So a thread has one pixel, and that in PLANES planes: what it worked out serves all of them, and it asks for

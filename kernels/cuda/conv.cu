@@ -376,22 +376,9 @@ CONV2D_GRAD_W_TILED(16)
 CONV2D_GRAD_W_TILED(32)
 CONV2D_GRAD_W_TILED(64)
 
-const int SHARERS = 8;
-
-// gw = the sum of all parts. A block has 32 neighbouring outputs; thread (k, s) adds the parts s, s + 8, s + 16 ... of output k, then
-// the eight sums are added in order.
+// gw = the sum of all parts.
 extern "C" __global__ void sum_parts(const real* sums, real* gw, index total, int parts) {
-    __shared__ real shares[SHARERS][WARP];
-    index k = (index)WARP * blockIdx.x + threadIdx.x;
-    real sum = 0;
-    if (k < total)
-        for (int part = threadIdx.y; part < parts; part += SHARERS) sum += sums[part * total + k];
-    shares[threadIdx.y][threadIdx.x] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0 && k < total) {
-        for (int s = 1; s < SHARERS; ++s) sum += shares[s][threadIdx.x];
-        gw[k] = sum;
-    }
+    add_side_by_side(sums, gw, total, parts);
 }
 
 // ------------------------------------------------------------------------------------------------------------------ direct

@@ -58,8 +58,6 @@ extern "C" __global__ void add_bias(const real* b, real* y, index total, int O) 
     }
 }
 
-const int SHARERS = 8;
-
 // A block has 32 columns and every gridDim.y-th lot of 8 rows; thread (o, s) adds the rows s of these lots in column o, then the
 // eight sums are added in order. parts (gridDim.y, O).  eq: dense.grad_b
 extern "C" __global__ void linear_grad_b(const real* gy, double* parts, index N, index O) {
