@@ -41,7 +41,7 @@ _DIRECTIVE = re.compile(r"#(?:[^\n]*\\\n)*[^\n]*")
 _INSTANCE = re.compile(r"([A-Z][A-Z0-9_]*)\((\d+)\)")
 """``CONV2D_TILED(16)`` defines the kernel conv2d_tiled_16."""
 _STRUCT = re.compile(r"\s*(?:template\s*<[^>]*>\s*)?struct\s+(?:alignas\([^)]*\)\s*)?(\w+)")
-_FUNCTION = re.compile(r"(\w+)\s*\(")
+_FUNCTION = re.compile(r"\b(?!__launch_bounds__)(\w+)\s*\(")
 
 
 @cache

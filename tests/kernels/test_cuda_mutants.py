@@ -9,7 +9,7 @@ import pytest
 
 from minseg.kernels import emulator
 from minseg.testing import cuda_mutants
-from minseg.testing.cuda_edits import Mutant, files, mutants, source
+from minseg.testing.cuda_edits import Mutant, definitions, files, kernels_that_meet, mutants, source
 from minseg.testing.cuda_equivalents import EQUIVALENT
 
 pytestmark = pytest.mark.skipif(emulator.why_not() is not None, reason=str(emulator.why_not()))
@@ -42,6 +42,16 @@ def test_a_mutant_is_one_edit_of_its_file():
 def test_those_that_no_case_can_catch_are_still_there_and_each_is_one_mutant():
     count = Counter(mutant.key for mutant in mutants())
     assert {key: count[key] for key in EQUIVALENT if count[key] != 1} == {}
+
+
+def test_a_kernel_with_launch_bounds_has_its_own_name():
+    """That of the function behind them: under any other, what spoils it is tried on no primitive."""
+    bounded = {d.name for file in files() for d in definitions(file) if "void __launch_bounds__" in d.text}
+    assert bounded >= {"attention", "attention_grad_kv", "conv2d_grad_w_direct"}
+    assert "__launch_bounds__" not in bounded
+    assert {("conv", "conv2d_grad_w_direct")} == set(kernels_that_meet("conv.cu", "conv2d_grad_w_direct"))
+    for host, kernel in {pair for file in files() for d in definitions(file) for pair in kernels_that_meet(file, d.name)}:
+        assert (host, kernel) in cuda_mutants.primitives_of()
 
 
 @pytest.mark.parametrize(
