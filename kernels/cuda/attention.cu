@@ -56,21 +56,21 @@ struct Matrix {
 
     __device__ int left_from(index row) const { return (int)min(rows - row, (index)TILE); }
 
-    // The TILE x TILE numbers from (row, column) on; 0 where there are none.
+    // The TILE x TILE numbers from (row, column) on; 0 where there are none. All packs are asked for before one is waited for.
     __device__ void load(Tile& tile, index row, int column) const {
+        row += thread_y();
         column += PACK * thread_x();
-        for (int r = thread_y(); r < TILE; r += SIDE) {
-            const real* from = first + (row + r) * columns + column;
-            Pack pack = {};
-            if (row + r < rows && column < columns) {
-                if (in_packs)
-                    pack = *packs(from);
-                else
-                    for (int j = 0; j < PACK; ++j)
-                        if (column + j < columns) pack.value[j] = from[j];
-            }
-            packs(tile[r])[thread_x()] = pack;
+        const real* from = first + row * columns + column;
+        Pack found[PACK] = {};
+        if (in_packs) {
+            for (int r = 0; r < PACK; ++r)
+                if (row + SIDE * r < rows && column < columns) found[r] = *packs(from + (index)SIDE * r * columns);
+        } else {
+            for (int r = 0; r < PACK; ++r)
+                for (int j = 0; j < PACK; ++j)
+                    if (row + SIDE * r < rows && column + j < columns) found[r].value[j] = from[(index)SIDE * r * columns + j];
         }
+        for (int r = 0; r < PACK; ++r) packs(tile[thread_y() + SIDE * r])[thread_x()] = found[r];
     }
 };
 

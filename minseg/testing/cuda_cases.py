@@ -14,6 +14,7 @@ import numpy as np
 from minseg.kernels import emulator
 from minseg.kernels.cuda import conv, grid
 from minseg.kernels.cuda.grid import THREADS
+from minseg.kernels.reference.attention import attention
 from minseg.testing.cases import Case, cases, normal
 from minseg.testing.conformance import on_device
 
@@ -177,6 +178,29 @@ def _outside_the_dtype(ignore_index: int, primitive: str, rng, dtype) -> tuple:
     return (z, target, None, ignore_index) if primitive == "cross_entropy" else (np.abs(z), target, 0, ignore_index)
 
 
+ATTENTION = {
+    "whole tiles": (1, 64, 64, 64, 64),
+    "one less": (2, 63, 63, 63, 63),
+    "one more": (1, 65, 65, 4, 66),
+    "three parts": (2, 321, 3, 4, 5),
+    "three pieces": (1, 5, 6, 131, 130),
+}
+"""(B, M, N, d, C) about the tiles of attention.cu, which have 64 floats or 32 doubles; and queries for several blocks a key."""
+
+
+def _attention(sizes: tuple[int, ...], primitive: str, rng, dtype) -> tuple:
+    B, M, N, d, C = sizes
+    q, k, v, gy = (normal(rng, dtype, B, *shape) for shape in ((M, d), (N, d), (N, C), (M, C)))
+    return (q, k, v) if primitive == "attention" else (gy, q, k, v, *attention(q, k, v))
+
+
+def _one_score_in_two_tiles(rng, dtype) -> tuple:
+    """All keys of the first tile have a score of -inf, and then one has not."""
+    k = np.full((1, 71, 1), -np.inf, dtype)
+    k[0, 70] = 2
+    return np.ones((1, 3, 1), dtype), k, normal(rng, dtype, 1, 71, 3)
+
+
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 
 
@@ -209,6 +233,8 @@ def odd_cases(primitive: str) -> list[Case]:
                 Case("all but one where they belong", _unpooled_but_one),
                 Case("where they belong", _unpooled_tidily),
             ]
+        case "attention":
+            return [Case("one score in two tiles", _one_score_in_two_tiles)]
         case "cross_entropy" | "dice_sums":
             kinds = {f"{kind} labels": partial(_labelled, kind, primitive) for kind in _INTEGERS}
             outside = {f"ignoring {k}": partial(_outside_the_dtype, k, primitive) for k in (-100, 1000)}
@@ -236,6 +262,8 @@ def large_cases(primitive: str) -> list[Case]:
     found = [Case("several blocks", _LARGE[primitive])] if primitive in _LARGE else []
     if primitive in _WIDE:
         found.append(Case("several blocks a plane", _WIDE[primitive]))
+    if primitive in ("attention", "attention_grad"):
+        found += [Case(name, partial(_attention, sizes, primitive)) for name, sizes in ATTENTION.items()]
     if primitive in _FLAT:
         found += [Case(f"{n} elements", partial(_of_length, n, primitive)) for n in EDGES]
     return found
@@ -271,9 +299,13 @@ Trial = tuple[str, Callable, tuple]
 
 def unaligned(primitive: str, kernel: Callable, dtype="float32") -> Iterator[Trial]:
     """Each array between packs by itself, then all: a GPU cannot read sixteen bytes at once from there."""
-    if primitive not in _FLAT:
+    rng, dtype = np.random.default_rng(0), np.dtype(dtype)
+    if primitive in _FLAT:
+        args = _of_length(4 * THREADS + 5, primitive, rng, dtype)
+    elif primitive in ("attention", "attention_grad"):
+        args = _attention((1, 5, 6, 8, 4), primitive, rng, dtype)
+    else:
         return
-    args = _of_length(4 * THREADS + 5, primitive, np.random.default_rng(0), np.dtype(dtype))
     places = [place for place, value in enumerate(args) if isinstance(value, np.ndarray)]
     for moved in [*([place] for place in places), places]:
         yield f"arguments {moved} between packs", on_device(_moved(kernel, moved), emulator.xp), args
