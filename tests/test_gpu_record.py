@@ -142,6 +142,19 @@ def test_bytes_are_what_goes_in_and_what_comes_out():
     assert found["dice_sums_grad_p"] == x + 3 * channel + labels  # of p only the shape matters
 
 
+@emulated
+def test_attention_is_timed_for_pooled_keys_and_for_all_tokens_with_all():
+    assert SIZES["large"].pairs == ((8, 16384, 256, 32), (8, 4096, 4096, 64))
+    with use_backend("emulator"):
+        plans = [plan for plan in planned(TINY) if plan.title.startswith("attention")]
+        made = {plan.title: plan.make(EMULATOR) for plan in plans}
+    scores = 2 * 6 * 5 * 4
+    assert {title: case.flops for title, case in made.items()} == {
+        "attention 2x6x5x4": 4 * scores,
+        "attention_grad 2x6x5x4": 10 * scores,
+    }
+
+
 def test_what_memory_bounds_moves_as_much_as_no_cache_holds():
     """64 MB, as much as the copy beside it: maps, parameters and tokens."""
     large, copied = SIZES["large"], 64 << 20
@@ -350,6 +363,8 @@ ROWS = [
     a_row("conv2d_grad_x", "products", share=0.3),
     a_row("conv_transpose2d", "products", share=0.3, ratio=0.5),
     a_row("linear", "products", share=0.3, ratio=0.1),
+    a_row("attention", "products", share=0.3, ratio=0.5),
+    a_row("attention_grad", "products", share=0.3, ratio=0.4),
     a_row("training step, UNet(3, 4)", "networks", ratio=0.67),
     a_row("inference, UNet(3, 4)", "networks", ratio=0.2),
 ]
@@ -364,6 +379,8 @@ def test_targets_are_judged_where_they_apply():
         "conv2d_grad_w": False,
         "conv2d_grad_x": None,
         "conv_transpose2d": True,
+        "attention": True,
+        "attention_grad": False,
         "training step, UNet(3, 4)": True,
     }
 
@@ -376,7 +393,7 @@ def test_the_page_says_which_targets_are_missed_and_how_many_nobody_could_judge(
         **{"rows": [row | one for one in ROWS], "targets": page.targets(ROWS), "left_out": ["conv2d [x]: no"]},
     }
     text = page.markdown(found)
-    assert "That holds in 4 of 6 cases; 1 have no PyTorch beside them." in text
+    assert "That holds in 5 of 8 cases; 1 have no PyTorch beside them." in text
     assert "* missed: im2col 1x2, 0.79 of the copy" in text
     assert "* missed: conv2d_grad_w 1x2, 0.49 of PyTorch's speed" in text
     assert "* failed: tanh: it broke" in text

@@ -50,7 +50,9 @@ def test_a_kernel_with_launch_bounds_has_its_own_name():
     assert bounded >= {"attention", "attention_grad_kv", "conv2d_grad_w_direct"}
     assert "__launch_bounds__" not in bounded
     assert {("conv", "conv2d_grad_w_direct")} == set(kernels_that_meet("conv.cu", "conv2d_grad_w_direct"))
-    for host, kernel in {pair for file in files() for d in definitions(file) for pair in kernels_that_meet(file, d.name)}:
+    for host, kernel in {
+        pair for file in files() for d in definitions(file) for pair in kernels_that_meet(file, d.name)
+    }:
         assert (host, kernel) in cuda_mutants.primitives_of()
 
 

@@ -72,6 +72,19 @@ def forward_backward(function: Callable, *arrays) -> dict[str, Work]:
     return {name: work_in(layout) for name, layout in layouts().items()}
 
 
+def gradients(function: Callable, cotangent, *arrays) -> dict[str, Work]:
+    """The gradients of function(F, *tensors) for all inputs, without the function itself."""
+    import torch
+    from torch.nn import functional as F
+
+    def work_in(layout):
+        gy, *inputs = tensors((cotangent, *arrays), layout)
+        y = function(F, *(t.requires_grad_() for t in inputs))
+        return lambda: torch.autograd.grad(y, inputs, gy, retain_graph=True)
+
+    return {name: work_in(layout) for name, layout in layouts().items()}
+
+
 def convolution_gradient(gy, x, w, wanted: str, stride: int = 1, padding: int = 0) -> dict[str, Work]:
     """One of the two gradients of a convolution alone: ``wanted`` is "x" or "w"."""
     import torch

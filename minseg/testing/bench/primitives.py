@@ -1,6 +1,7 @@
 """Every primitive of kernels/spec.py by itself, and every variant of it, at the shapes of a U-Net's finest level."""
 
 import importlib
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -16,10 +17,12 @@ ONE, TWO, NONE = (1, 1), (2, 2), (0, 0)
 WINDOW = ((3, 3), ONE, ONE, ONE)  # kernel, stride, padding, dilation
 HALVING = (TWO, TWO, NONE)  # window, stride, padding
 PARAMETERS = 1 << 20
+PAIRS = (8, 1024, 256, 32)
 
 
 class Arrays:
-    """What kernels are called with: maps x (N, C, H, H), their gradients and statistics, weights, logits with labels, tokens."""
+    """What kernels are called with: maps x (N, C, H, H), their gradients and statistics, weights, logits with labels, tokens; and
+    for attention queries q (B, M, d) with their gradients, keys and values (B, N, d), where ``pairs`` is (B, M, N, d)."""
 
     def __init__(
         self,
@@ -29,6 +32,7 @@ class Arrays:
         classes: int = 4,
         parameters: int = PARAMETERS,
         tokens: int = 8 * 256,
+        pairs: tuple[int, int, int, int] = PAIRS,
     ):
         rng = np.random.default_rng(0)
 
@@ -47,6 +51,8 @@ class Arrays:
         self.p = np.exp(self.z) / np.exp(self.z).sum(1, keepdims=True)
         self.tokens, self.matrix, self.vector = normal(tokens, 64), normal(64, 64), normal(64)
         self.flat = [normal(parameters) for _ in range(3)]
+        B, M, N, d = self.pairs = pairs
+        self.q, self.gq, self.k, self.v = normal(B, M, d), normal(B, M, d), normal(B, N, d), normal(B, N, d)
 
     @property
     def indices(self):
@@ -59,6 +65,10 @@ class Arrays:
     @property
     def lse(self):
         return backend.current().cross_entropy(self.z, self.labels, None, 255)[1]
+
+    @property
+    def mixtures(self):
+        return backend.current().attention(self.q, self.k, self.v)
 
 
 def _updates(a: Arrays) -> tuple:
@@ -95,6 +105,8 @@ ARGUMENTS: dict[str, Callable[[Arrays], tuple]] = {
     **{f"{name}_grad_x": lambda a: (a.gy, a.x) for name in ("relu", "sigmoid", "tanh")},
     **{name: lambda a: (a.z, 1) for name in ("softmax", "log_softmax")},
     **{f"{name}_grad_x": lambda a: (a.z, a.p, 1) for name in ("softmax", "log_softmax")},
+    "attention": lambda a: (a.q, a.k, a.v),
+    "attention_grad": lambda a: (a.gq, a.q, a.k, a.v, *a.mixtures),
     "batch_norm": lambda a: (a.x, a.mean, a.var, a.weight, a.bias, 1e-5),
     "batch_norm_grad": lambda a: (a.gy, a.x, a.mean, a.var, a.weight, 1e-5),
     "batch_norm_eval_grad": lambda a: (a.gy, a.x, a.mean, a.var, a.weight, 1e-5),
@@ -113,6 +125,12 @@ ARGUMENTS: dict[str, Callable[[Arrays], tuple]] = {
     "adam_update": lambda a: (*_updates(a)[:2], a.flat[2], _updates(a)[2], 1, 0.1, 0.9, 0.999, 1e-8, 0.0),
 }
 """For each primitive, what it is called with."""
+
+
+def _attention(F, q, k, v):
+    """PyTorch has its quick kernels for arrays with an axis of heads only."""
+    return F.scaled_dot_product_attention(q[:, None], k[:, None], v[:, None])[:, 0]
+
 
 PEERS: dict[str, Callable[[Arrays], dict]] = {
     "conv2d": lambda a: peer.forward(lambda F, x, w, b: F.conv2d(x, w, b, padding=1), a.x, a.w, a.bias),
@@ -133,14 +151,19 @@ PEERS: dict[str, Callable[[Arrays], dict]] = {
     "tanh": lambda a: peer.forward(lambda F, x: x.tanh(), a.x),
     "softmax": lambda a: peer.forward(lambda F, x: F.softmax(x, 1), a.z),
     "log_softmax": lambda a: peer.forward(lambda F, x: F.log_softmax(x, 1), a.z),
+    "attention": lambda a: peer.forward(_attention, a.q, a.k, a.v),
+    "attention_grad": lambda a: peer.gradients(_attention, a.gq, a.q, a.k, a.v),
 }
 """The same in PyTorch, where it has it as one call."""
 
 
 def flops(name: str, a: Arrays) -> float | None:
-    """Of convolutions and linear maps, each multiply-add counted twice."""
+    """Of convolutions, linear maps and attention, each multiply-add counted twice."""
     if name in ("linear", "linear_grad_x", "linear_grad_w"):
         return 2.0 * a.tokens.size * len(a.matrix)
+    products = {"attention": 2, "attention_grad": 5}.get(name)  # the scores again, and four gradients
+    if products:
+        return 2.0 * products * math.prod(a.pairs)
     taps = {"conv2d": 9, "conv2d_relu": 9, "conv2d_grad_x": 9, "conv2d_grad_w": 9, "conv_transpose2d": 1}.get(name)
     return taps and 2.0 * a.N * a.C * a.C * taps * a.H * a.H
 

@@ -1,4 +1,5 @@
-"""What is timed on a GPU: every kernel and every rung on maps of 64 MB, convolutions at a U-Net's depths, and its training step.
+"""What is timed on a GPU: every kernel and every rung on maps of 64 MB, convolutions at a U-Net's depths, attention, and a U-Net's
+training step.
 
 A case is only made when its turn comes: its arrays are large, and a run that goes on after one that failed skips those before.
 """
@@ -19,6 +20,7 @@ from minseg.testing.bench.networks import Network, times
 PRODUCTS = (
     *("conv2d", "conv2d_relu", "conv2d_grad_x", "conv2d_grad_w", "conv_transpose2d"),
     *("linear", "linear_grad_x", "linear_grad_w"),
+    *("attention", "attention_grad"),
 )
 """What arithmetic bounds. (The gradient for the bias of either is a sum, which memory bounds.)"""
 
@@ -35,6 +37,7 @@ class Sizes:
 
     maps: tuple[int, int, int]  # for every kernel ...
     deep: tuple[tuple[int, int, int], ...]  # ... and for convolutions deeper in a U-Net
+    pairs: tuple[tuple[int, int, int, int], ...]  # (B, M, N, d) of attention
     parameters: int
     tokens: int
     network: tuple[int, int, int, int]
@@ -49,6 +52,8 @@ SIZES = {
     "large": Sizes(
         maps=(16, 16, 256),
         deep=((16, 32, 128), (16, 64, 64), (16, 128, 32)),
+        # A SegFormer's first stage, whose keys are pooled; and all tokens with all.
+        pairs=((8, 16384, 256, 32), (8, 4096, 4096, 64)),
         parameters=1 << 24,
         tokens=1 << 18,
         network=(16, 3, 256, 256),
@@ -57,7 +62,7 @@ SIZES = {
         warm=0.02,
         least=0.005,
     ),
-    "tiny": Sizes((1, 4, 16), ((1, 4, 8),), 64, 8, (1, 3, 16, 16), 1 << 10, 16, 0.0, 0.0),
+    "tiny": Sizes((1, 4, 16), ((1, 4, 8),), ((2, 6, 5, 4),), 64, 8, (1, 3, 16, 16), 1 << 10, 16, 0.0, 0.0),
 }
 
 
@@ -72,23 +77,34 @@ class Planned:
 def planned(sizes: Sizes) -> list[Planned]:
     """All cases in their order."""
     convolutions = ("conv2d", "conv2d_grad_x", "conv2d_grad_w")
+    attention = tuple(name for name, primitive in PRIMITIVES.items() if primitive.family == "attention")
     return [
-        *_kernels(sizes.maps, sizes, tuple(PRIMITIVES)),
-        *(case for maps in sizes.deep for case in _kernels(maps, sizes, convolutions)),
+        *_on_maps(sizes.maps, sizes, tuple(name for name in PRIMITIVES if name not in attention)),
+        *(case for maps in sizes.deep for case in _on_maps(maps, sizes, convolutions)),
+        *(case for pairs in sizes.pairs for case in _on_pairs(pairs, attention)),
         *(Planned(f"{case.name} {case.shape}", lambda _, case=case: case) for case in _networks(sizes)),
     ]
 
 
-def _kernels(maps: tuple[int, int, int], sizes: Sizes, names: tuple[str, ...]) -> Iterator[Planned]:
-    """Each primitive as the backend chooses to compute it, and by each of its rungs."""
+def _on_maps(maps: tuple[int, int, int], sizes: Sizes, names: tuple[str, ...]) -> Iterator[Planned]:
     whole = maps == sizes.maps
     options = {"parameters": sizes.parameters, "tokens": sizes.tokens} if whole else {"parameters": 1, "tokens": 1}
-    arrays = cache(partial(primitives.Arrays, *maps, classes=maps[1], **options))
+    N, C, H = maps
+    arrays = partial(primitives.Arrays, *maps, classes=C, pairs=(1, 1, 1, 1), **options)
+    return _kernels(names, times((N, C, H, H)), cache(arrays))
+
+
+def _on_pairs(pairs: tuple[int, int, int, int], names: tuple[str, ...]) -> Iterator[Planned]:
+    arrays = partial(primitives.Arrays, 1, 1, 2, parameters=1, tokens=1, pairs=pairs)
+    return _kernels(names, times(pairs), cache(arrays))
+
+
+def _kernels(names: tuple[str, ...], shape: str, arrays: Callable) -> Iterator[Planned]:
+    """Each primitive as the backend chooses to compute it, and by each of its rungs."""
     for name in names:
         for rung in (None, *primitives.variants(PRIMITIVES[name])):
             called = name if rung is None else f"{name} [{rung}]"
-            N, C, H = maps
-            yield Planned(f"{called} {times((N, C, H, H))}", partial(_kernel, called, name, rung, arrays))
+            yield Planned(f"{called} {shape}", partial(_kernel, called, name, rung, arrays))
 
 
 def _kernel(called: str, name: str, rung: str | None, arrays: Callable, device: Device) -> Case:
