@@ -9,12 +9,16 @@ import math
 import numpy as np
 from numba.extending import overload, register_jitable
 
+from minseg.kernels.cpu.simd import Vector, at_least, constant, exp_libm, power_of_two
+
 _CONTRACT = {"fastmath": {"contract"}}
 
 LOG2_E = np.float32(1 / math.log(2))
 LN2_HIGH = np.float32(355 / 512)  # nine bits, so that n * LN2_HIGH is exact for every exponent n
 LN2_LOW = np.float32(math.log(2) - 355 / 512)
 ROUNDER = np.float32(3 * 2**22)  # adding it leaves no bits for a fraction: the sum's last bits are the rounded integer
+LEAST = np.float32(-105)  # its exponential is 0 in float32
+RAISED, LOWERED = np.float32(64), np.float32(2.0**-64)
 ONE = np.float32(1)
 ZERO = np.float32(0)
 MANTISSA_BITS = np.int32(23)
@@ -26,7 +30,7 @@ _1_3, _1_5, _1_7, _1_9, _1_11, _1_13, _1_15, _1_17 = (np.float32(1 / k) for k in
 def exp(x):
     """e^x for x <= 88. In float32 within 1.1 ulp (and 0 below -104, where no float32 is left); NaN stays NaN.
 
-    Times 2^n, as 2^(n/2) twice so that subnormal results come out right.
+    Times 2^n, as 2^(n/2) twice so that subnormal results come out right. simd.py's vectors are meant as well, then for x <= 43.
     """
     return math.exp(x)
 
@@ -57,6 +61,8 @@ def _power_of_two(n):
 
 @overload(exp, jit_options=_CONTRACT)
 def _exp(x):
+    if isinstance(x, Vector):
+        return _exp_float32_lanes if x.scalar.bitwidth == 32 else lambda x: exp_libm(x)
     if x.bitwidth == 64:
         return lambda x: math.exp(x)
 
@@ -67,6 +73,22 @@ def _exp(x):
         return ZERO if x < np.float32(-104) else power
 
     return exp_float32
+
+
+def _exp_float32_lanes(x):
+    """As above. Times 2^(n + 64), of which n + 64 is a normal number's exponent down to the least x, and 2^-64."""
+    x = at_least(x, constant(x, LEAST))
+    shifted = x * constant(x, LOG2_E) + constant(x, ROUNDER)
+    n = shifted - constant(x, ROUNDER)
+    r = x - n * constant(x, LN2_HIGH) - n * constant(x, LN2_LOW)
+    series = constant(x, _1_5040) * r + constant(x, _1_720)
+    series = series * r + constant(x, _1_120)
+    series = series * r + constant(x, _1_24)
+    series = series * r + constant(x, _1_6)
+    series = series * r + constant(x, _1_2)
+    series = series * r * r + r
+    power = power_of_two(shifted + constant(x, RAISED))
+    return (series + constant(x, ONE)) * power * constant(x, LOWERED)
 
 
 @overload(expm1, jit_options=_CONTRACT)

@@ -335,6 +335,16 @@ def splat_like(typing, v, number):
 
 
 @intrinsic
+def constant(typing, v, number):
+    """The number in every lane of a vector like v."""
+
+    def generate(context, builder, signature, args):
+        return _splat(builder, v, args[1])
+
+    return v(v, v.scalar), generate
+
+
+@intrinsic
 def splat_at(typing, array, i):
     """array[i] in every lane: one broadcasting load."""
     vector = Vector(array.dtype)
@@ -483,6 +493,31 @@ def at_least(typing, v, least):
         return context.make_tuple(builder, v, list(map(floor, cgutils.unpack_tuple(builder, args[0]))))
 
     return v(v, least), generate
+
+
+@intrinsic
+def power_of_two(typing, v):
+    """2^n for float32 v = 3 2^22 + n: moved up, the last bits of v are an exponent."""
+    bits = ir.VectorType(_I32, LANES)
+
+    def generate(context, builder, signature, args):
+        mantissa_bits, bias = (ir.Constant(bits, [number] * LANES) for number in (23, 127 << 23))
+        exponent = builder.shl(builder.bitcast(args[0], bits), mantissa_bits)
+        return builder.bitcast(builder.add(exponent, bias), v.llvm)
+
+    return v(v), generate
+
+
+@intrinsic
+def exp_libm(typing, v):
+    """e^v by the C library, lane by lane."""
+
+    def generate(context, builder, signature, args):
+        shape = ir.FunctionType(v.llvm, [v.llvm])
+        name = f"llvm.exp.v{LANES}f{v.scalar.bitwidth}"
+        return builder.call(cgutils.get_or_insert_function(builder.module, shape, name), args)
+
+    return v(v), generate
 
 
 def _arithmetic(instruction: str):
