@@ -265,9 +265,7 @@ def _add_bench(commands) -> None:
     command.add_argument("--only", metavar="TEXT", help="only what has this text in its name")
     command.add_argument("--sweep", action="store_true", help="also operations at sizes that double")
     command.add_argument("--memory", action="store_true", help="also the peak memory of training steps")
-    command.add_argument(
-        "--full", action="store_true", help="all of these, other networks, every kernel and every variant of it"
-    )
+    command.add_argument("--full", action="store_true", help="all of these, every kernel and every variant of it")
     command.add_argument(
         "--plot", type=Path, metavar="FILE", help="instead: draw the cost against image size, batch and threads"
     )

@@ -30,7 +30,7 @@ SETS = {
     "sweep": operations.sweep_cases,
 }
 """Lists of cases; ``memory`` is one more set, of its own kind."""
-DEFAULT = ("networks", "operations")
+DEFAULT = ("networks", "others", "operations")
 ALL = (*SETS, "memory")
 
 
