@@ -12,9 +12,9 @@ Keys come in chunks, so that the table stays in the cache however many there are
 summed so far shrinks by exp(old m - new m). Backward has the logarithm of each column's sum, from which P follows at once.
 
 Faster because a table is used where it was made. As operations of their own, products and softmax write and read 134 MB six times
-in a training step for 8 heads of 16384 queries and 256 keys with 32 channels. On two threads of an AMD EPYC with AVX2 they took 119
-ms forward and 133 back; here it is 35 and 74. Exponentials are taken of vectors as these are loaded, and added up or multiplied on
-before they are stored: in a loop of their own they took 6 ms more.
+in a training step for 8 heads of 16384 queries and 256 keys with 32 channels. On two threads of an AMD EPYC with AVX2 they took 100
+to 119 ms forward and 130 back, here it is 36 and 88. Exponentials are taken of vectors as these are loaded, and added up or
+multiplied on before they are stored: in a loop of their own they took 6 ms more.
 """
 
 import math
