@@ -286,7 +286,8 @@ extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, ATTENTION_BLOCKS
         for (int c = 0; c < PACK; ++c) {
             index query = other + column_of(c);
             bool there = query < M;
-            real log_sum = there ? lse[own.sample * M + query] : real(0), mean = there ? inner[own.sample * M + query] : real(0);
+            real log_sum = there ? lse[own.sample * M + query] : real(0);
+            real mean = there ? inner[own.sample * M + query] : real(0);
             for (int r = 0; r < PACK; ++r) {
                 s[r][c] = there ? exp(s[r][c] * scale - log_sum) : real(0);
                 gs[r][c] = there ? s[r][c] * (gs[r][c] - mean) : real(0);
@@ -297,8 +298,8 @@ extern "C" __global__ void __launch_bounds__(ATTENTION_THREADS, ATTENTION_BLOCKS
     }
     index part = (blockIdx.z * B + own.sample) * N;
     for (int r = 0; r < PACK; ++r) {
-        if (own.column < C) value_sums.write(r, 1, gv + part * C, own.row, N, own.column, C);
-        if (own.column < d) key_sums.write(r, scale, gk + part * d, own.row, N, own.column, d);
+        value_sums.write(r, 1, gv + part * C, own.row, N, own.column, C);
+        key_sums.write(r, scale, gk + part * d, own.row, N, own.column, d);
     }
 }
 

@@ -60,16 +60,23 @@ def _grad_q(gy, q, k, v, lse, inner):
 
 
 def _grad_kv(gy, q, k, v, lse, inner):
-    """The parts follow from the shapes alone, so the bits do too."""
-    device, (B, M, _) = device_of(q), q.shape
+    device, B = device_of(q), len(q)
     across, columns = B * _tiles(k.shape[1], q.dtype), _tiles(max(k.shape[2], v.shape[2]), q.dtype)
-    parts = min(ceil_div(BLOCKS, across * columns), ceil_div(_tiles(M, q.dtype), PART_TILES), MOST_ROWS)
+    parts = parts_of(_tiles(q.shape[1], q.dtype), across * columns)
     gk, gv = (device.empty((parts, *array.shape), array.dtype) for array in (k, v))
     grid, arrays = (across, columns, parts), (gy, q, k, v, lse, inner, gk, gv)
     device.launch(
         *("attention", "attention_grad_kv", q.dtype, grid, (THREADS,)), *arrays, np.int64(B), *_sizes(q, k, v)
     )
     return _sum_of_parts(gk), _sum_of_parts(gv)
+
+
+def parts_of(tiles: int, blocks: int) -> int:
+    """In how many parts so many tiles of queries are shared out, where without that there are so many blocks.
+
+    The parts follow from the shapes alone, so the bits do too.
+    """
+    return min(ceil_div(BLOCKS, blocks), ceil_div(tiles, PART_TILES), MOST_ROWS)
 
 
 def _sum_of_parts(parts):

@@ -179,7 +179,7 @@ def _outside_the_dtype(ignore_index: int, primitive: str, rng, dtype) -> tuple:
 
 
 ATTENTION = {
-    "whole tiles": (1, 64, 64, 64, 64),
+    "whole tiles": (2, 64, 64, 64, 64),
     "one less": (2, 63, 63, 63, 63),
     "one more": (1, 65, 65, 4, 66),
     "three parts": (2, 321, 3, 4, 5),
@@ -199,6 +199,13 @@ def _one_score_in_two_tiles(rng, dtype) -> tuple:
     k = np.full((1, 71, 1), -np.inf, dtype)
     k[0, 70] = 2
     return np.ones((1, 3, 1), dtype), k, normal(rng, dtype, 1, 71, 3)
+
+
+def _low_scores(rng, dtype) -> tuple:
+    """Scores of -1000, and so weights that would be infinite for a key that is not there and has a score of 0."""
+    q, k, v, gy = (np.ones((1, n, 1), dtype) for n in (3, 5, 5, 3))
+    k *= -1000
+    return gy, q, k, v, *attention(q, k, v)
 
 
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -235,6 +242,8 @@ def odd_cases(primitive: str) -> list[Case]:
             ]
         case "attention":
             return [Case("one score in two tiles", _one_score_in_two_tiles)]
+        case "attention_grad":
+            return [Case("low scores", _low_scores)]
         case "cross_entropy" | "dice_sums":
             kinds = {f"{kind} labels": partial(_labelled, kind, primitive) for kind in _INTEGERS}
             outside = {f"ignoring {k}": partial(_outside_the_dtype, k, primitive) for k in (-100, 1000)}

@@ -35,10 +35,90 @@ NO_PACKS = "never true, so that no pack is read at once: the same numbers, more 
 OWN_VALUE = "a lane without one so far away gets its own value, and that is no larger than itself"
 WHOLE_WARP = "every lane has its warp's sum, so any of them may write it"
 HALF = "at x = 0 both are 1, for e is exp(0)"
+MORE_ZEROS = "more terms, of numbers that are not there: zeros"
+ONE_TILE_MORE = "one tile more, in which nothing is there: zeros, or scores of -inf"
+SAME_WIDTH = "rows of both are of one length"
+MORE_PACKS = "a result has packs without columns: the same numbers, more slowly"
+NOT_WRITTEN = "columns that are not there are added up and not written: the same numbers, more slowly"
+NO_SUCH_ROW = "of a row that is not there: nothing of it is written, and its terms are 0"
+SCALED_AWAY = "what a row begins with is scaled by exp(-inf), which is 0"
+ANY_FINITE = "any finite number does: exp(-inf minus that) is 0"
 
 _LINES: dict[tuple[str, str, str], list[str]] = {
     ("activation.cu", "relu", ZERO_EITHER_WAY): [
         "map(over_grid(), n, y, [](real x) { return x < 0 ? real(0) : x; }, x);",
+    ],
+    ("attention.cu", "Matrix", MORE_ZEROS): [
+        "__device__ int left_from(index row) const { return (int)min(rows + row, (index)TILE); }",
+    ],
+    ("attention.cu", "products_of_rows", ONE_TILE_MORE): [
+        "for (int k = 0; k <= a.columns; k += TILE) {",
+    ],
+    ("attention.cu", "products_of_rows", SAME_WIDTH): [
+        "for (int k = 0; k < b.columns; k += TILE) {",
+        "multiply_rows(sums, left, right, min(b.columns - k, TILE));",
+    ],
+    ("attention.cu", "products_of_rows", MORE_ZEROS): [
+        "multiply_rows(sums, left, right, min(a.columns + k, TILE));",
+    ],
+    ("attention.cu", "Mixtures", MORE_PACKS): [
+        "while (packs_across > (1 + 1) && PACK * (packs_across / 2) >= columns) packs_across /= 2;",
+        "while (packs_across > 1 && PACK * (packs_across / (2 + 1)) >= columns) packs_across /= 2;",
+        "while (packs_across > 1 && PACK * (packs_across / 2) > columns) packs_across /= 2;",
+    ],
+    ("attention.cu", "Mixtures", LAST_BY_ONE): [
+        "if (column + PACK < columns && aligned(to))",
+    ],
+    ("attention.cu", "largest_of_row", EQUAL_EITHER_WAY): [
+        "value = other >= value ? other : value;",
+    ],
+    ("attention.cu", "attention", MORE_PACKS): [
+        "Mixtures mixtures(C + own.column);",
+    ],
+    ("attention.cu", "attention", SCALED_AWAY): [
+        "sum[r] = (0 + 1);",
+    ],
+    ("attention.cu", "attention", ONE_TILE_MORE): [
+        "for (index other = 0; other <= N; other += TILE) {",
+    ],
+    ("attention.cu", "attention", EQUAL_EITHER_WAY): [
+        "best = s[r][c] >= best ? s[r][c] : best;",
+    ],
+    ("attention.cu", "attention", ANY_FINITE): [
+        "real m = best == nothing ? real((0 + 1)) : best, factor = exp(before - m);",
+    ],
+    ("attention.cu", "attention", OF_ALL): [
+        "if (blockIdx.y == 0 && thread_x() == (0 + 1) && query < M) lse[own.sample * M + query] = largest[r] + log(total);",
+    ],
+    ("attention.cu", "attention_inner", WHOLE_WARP): [
+        "if (threadIdx.x % WARP == (0 + 1)) inner[row] = sum;",
+    ],
+    ("attention.cu", "attention_grad_q", MORE_PACKS): [
+        "Mixtures sums(d + own.column);",
+    ],
+    ("attention.cu", "attention_grad_q", ONE_TILE_MORE): [
+        "for (index other = 0; other <= N; other += TILE) {",
+    ],
+    ("attention.cu", "attention_grad_q", NO_SUCH_ROW): [
+        "log_sum[r] = query < M ? lse[own.sample * M + query] : real((0 + 1));",
+        "mean[r] = query < M ? inner[own.sample * M + query] : real((0 + 1));",
+        "gs[r][c] = other + column_of(c) < N ? weight * (gs[r][c] - mean[r]) : real((0 + 1));",
+    ],
+    ("attention.cu", "attention_grad_kv", MORE_PACKS): [
+        "Mixtures key_sums(d + own.column), value_sums(C - own.column);",
+        "Mixtures key_sums(d - own.column), value_sums(C + own.column);",
+    ],
+    ("attention.cu", "attention_grad_kv", NO_SUCH_ROW): [
+        "real log_sum = there ? lse[own.sample * M + query] : real((0 + 1));",
+        "real mean = there ? inner[own.sample * M + query] : real((0 + 1));",
+        "s[r][c] = there ? exp(s[r][c] * scale - log_sum) : real((0 + 1));",
+        "gs[r][c] = there ? s[r][c] * (gs[r][c] - mean) : real((0 + 1));",
+    ],
+    ("attention.cu", "attention_grad_kv", NOT_WRITTEN): [
+        "if (true) value_sums.add(s, gradients, other, own.column, left, right);",
+        "if (own.column <= C) value_sums.add(s, gradients, other, own.column, left, right);",
+        "if (true) key_sums.add(gs, queries, other, own.column, left, right);",
+        "if (own.column <= d) key_sums.add(gs, queries, other, own.column, left, right);",
     ],
     ("common.cuh", "quotient", LONG_DIVISION): [
         "if (false) return (unsigned)a / (unsigned)b;",
@@ -96,6 +176,12 @@ _LINES: dict[tuple[str, str, str], list[str]] = {
     ],
     ("conv.cu", "conv2d_grad_b", OF_ALL): [
         "if (threadIdx.x == (0 + 1)) parts[part_number()] = part;",
+    ],
+    ("conv.cu", "conv2d_grad_w_direct", ONE_TILE_MORE): [
+        "int across = (J + TILE_WIDTH + 1) / TILE_WIDTH, down = (I + GRADIENT_ROWS - 1) / GRADIENT_ROWS;",
+        "int across = (J + TILE_WIDTH - (1 - 1)) / TILE_WIDTH, down = (I + GRADIENT_ROWS - 1) / GRADIENT_ROWS;",
+        "int across = (J + TILE_WIDTH - 1) / TILE_WIDTH, down = (I + GRADIENT_ROWS + 1) / GRADIENT_ROWS;",
+        "int across = (J + TILE_WIDTH - 1) / TILE_WIDTH, down = (I + GRADIENT_ROWS - (1 - 1)) / GRADIENT_ROWS;",
     ],
     ("linear.cu", "linear_grad_b", ANY_SHARER): [
         "if (threadIdx.y != (0 + 1) || o >= O) return;",

@@ -13,7 +13,7 @@ import pytest
 from minseg import backend
 from minseg.errors import BackendError, Unsupported
 from minseg.kernels import emulator
-from minseg.kernels.cuda import conv, norm, softmax
+from minseg.kernels.cuda import attention, conv, norm, softmax
 from minseg.kernels.cuda.device import FOLDER
 from minseg.kernels.emulator import ORDERS, launching, xp
 from minseg.kernels.spec import PRIMITIVES
@@ -248,6 +248,14 @@ def test_3x3_convolutions_are_direct_where_maps_fill_the_tiles(channels: int, pi
 )
 def test_long_sums_over_pixels_are_shared_out(w_shape, pixels, chosen: str):
     assert conv.grad_w_rung(w_shape[0], pixels, w_shape, (1, 1), (1, 1)) == chosen
+
+
+@pytest.mark.parametrize(
+    ("tiles", "blocks", "parts"), [(256, 8 * 4, 32), (64, 8 * 64, 2), (64, 1024, 1), (3, 1, 2), (1, 1, 1), (2, 5000, 1)]
+)
+def test_the_queries_of_few_keys_are_shared_out(tiles: int, blocks: int, parts: int):
+    """A SegFormer's 256 keys of 8 samples are 32 blocks, which would leave most of a GPU idle for all of its 16384 queries."""
+    assert attention.parts_of(tiles, blocks) == parts
 
 
 def test_indices_need_more_than_32_bits():
