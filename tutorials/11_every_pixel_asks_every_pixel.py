@@ -221,10 +221,10 @@ for side in (16, 32, 64, 128, 256):
 erratum("ERR-63")
 
 # %% [markdown]
-# Nobody has to *keep* them, though. A question can go through the answers in pieces. It remembers the largest score so
-# far, the sum of what it has met, and its mixture so far; when a larger score turns up, both shrink by one factor. The
-# mixture comes out the same, and so does one number for each question: the logarithm of what its shares are divided
-# by.
+# Nobody has to *keep* all shares, though. A question can go through the answers in pieces. It remembers the largest
+# score so far, the sum of what it has met, and its mixture so far; when a larger score turns up, both shrink by one
+# factor. The mixture comes out the same, and so does one number for each question: the logarithm of what its shares are
+# divided by.
 
 # %%
 show("att.log_sum", "att.attention")
