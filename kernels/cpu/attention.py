@@ -282,23 +282,29 @@ def _attend_back(gy, q, k, v, y, lse, gq, gk, gv, b, top, bottom, scale, heads, 
         _copy(queries, 0, h.ins, count, h.d, scale, gq, first * h.d, h.d)
 
 
+@kernel
+def _queries(part, parts, heads):
+    """The first query of a part, and the first one behind it: parts are whole blocks."""
+    blocks = (heads.M + QUERIES - 1) // QUERIES
+    return blocks * part // parts * QUERIES, min(heads.M, blocks * (part + 1) // parts * QUERIES)
+
+
 @parallel_kernel
 def _forward(q, k, v, y, lse, parts, scale, heads, lines):
-    blocks = (heads.M + QUERIES - 1) // QUERIES
     for index in prange(heads.B * parts):
         job = np.int64(index)
         b, part = job // parts, job % parts
-        top, bottom = blocks * part // parts * QUERIES, min(heads.M, blocks * (part + 1) // parts * QUERIES)
+        top, bottom = _queries(part, parts, heads)
         _attend(q, k, v, y, lse, b, top, bottom, scale, heads, lines)
 
 
 @parallel_kernel
 def _backward(gy, q, k, v, y, lse, gq, gk, gv, scale, heads, lines, q_lines, gy_lines):
-    parts, blocks = gk.shape[1], (heads.M + QUERIES - 1) // QUERIES
+    parts = gk.shape[1]
     for index in prange(heads.B * parts):
         job = np.int64(index)
         b, part = job // parts, job % parts
-        top, bottom = blocks * part // parts * QUERIES, min(heads.M, blocks * (part + 1) // parts * QUERIES)
+        top, bottom = _queries(part, parts, heads)
         _attend_back(
             gy, q, k, v, y, lse, gq, gk[b, part], gv[b, part], b, top, bottom, scale, heads, lines, q_lines, gy_lines
         )  # fmt: skip
