@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import MOST_ROWS, WARP, ceil_div, warps
+from minseg.kernels.cuda.grid import MOST_ROWS, ceil_div, side_by_side, warps
 
-THREADS, SHARERS = 256, 8
-"""Of a block of attention.cu; and of sum_parts, threads that share a sum."""
+THREADS = 256
+"""Of a block of attention.cu."""
 TILE_BYTES = 256
 """Of a row of a tile: 64 floats or 32 doubles, and as many rows."""
 BLOCKS = 1024
@@ -85,7 +85,6 @@ def _sum_of_parts(parts):
         return parts[0]
     device = device_of(parts)
     total = device.empty(parts.shape[1:], parts.dtype)
-    grid, block = (ceil_div(total.size, WARP),), (WARP, SHARERS)
     sizes = np.int64(total.size), np.int32(len(parts))
-    device.launch("attention", "sum_parts", parts.dtype, grid, block, parts, total, *sizes)
+    device.launch("attention", "sum_parts", parts.dtype, *side_by_side(total.size), parts, total, *sizes)
     return total

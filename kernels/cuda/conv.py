@@ -9,7 +9,7 @@ from minseg.errors import Unsupported
 from minseg.kernels import shapes
 from minseg.kernels.cuda.activation import relu
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import MOST_ROWS, WARP, ceil_div, over, striding, summing, through_planes, warps
+from minseg.kernels.cuda.grid import MOST_ROWS, ceil_div, over, side_by_side, striding, summing, through_planes, warps
 from minseg.kernels.spec import Pair, Shape
 
 TILE_COLUMNS, PRODUCT_THREADS = 128, 256
@@ -207,8 +207,8 @@ def _parts(pixels: int, tiles: int, groups: int) -> int:
 def _sum_of_parts(sums, gw):
     """The parts are added in a fixed order."""
     device = device_of(sums)
-    grid, block = (ceil_div(gw.size, WARP),), (WARP, 8)
-    device.launch("conv", "sum_parts", gw.dtype, grid, block, sums, gw, np.int64(gw.size), np.int32(len(sums)))
+    sizes = np.int64(gw.size), np.int32(len(sums))
+    device.launch("conv", "sum_parts", gw.dtype, *side_by_side(gw.size), sums, gw, *sizes)
     return gw
 
 

@@ -31,6 +31,9 @@ NUMBERS_A_THREAD = 32
 PLANES = 8
 """Of common.cuh: in so many planes a thread has the same pixel."""
 
+SHARERS = 8
+"""Of common.cuh: threads of a block that share a sum."""
+
 
 def ceil_div(n: int, size: int) -> int:
     return -(-n // size)
@@ -62,6 +65,11 @@ def summing(planes: int, pixels: int) -> tuple[tuple[int, int], tuple[int]]:
     """Grid and block of a sum over each plane: how many blocks share one, and a power of two of threads, four numbers each."""
     threads = min(THREADS, max(WARP, 1 << (ceil_div(pixels, 4) - 1).bit_length()))
     return (planes, min(MOST_ROWS, ceil_div(pixels, threads * NUMBERS_A_THREAD))), (threads,)
+
+
+def side_by_side(n: int) -> tuple[tuple[int], tuple[int, int]]:
+    """Grid and block where each of n sums has SHARERS threads, and neighbouring sums neighbouring ones."""
+    return (ceil_div(n, WARP),), (WARP, SHARERS)
 
 
 def warps(n: int) -> tuple[tuple[int], tuple[int]]:

@@ -3,12 +3,10 @@
 import numpy as np
 
 from minseg.kernels.cuda.device import device_of
-from minseg.kernels.cuda.grid import NUMBERS_A_THREAD, WARP, ceil_div, striding, warps
+from minseg.kernels.cuda.grid import NUMBERS_A_THREAD, SHARERS, WARP, ceil_div, striding, warps
 
 TILE_ROWS, TILE_COLUMNS = 64, 128
 """Of matmul_tiled."""
-SHARERS = 8
-"""Of linear_grad_b: threads of a block that share a column."""
 MOST_PARTS = 512
 """Of a column's sum: as many blocks keep a large GPU busy, and the second launch short."""
 
